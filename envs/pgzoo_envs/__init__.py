@@ -1,0 +1,160 @@
+"""Vector environments for many learners at once.
+
+Everything here is a :class:`gymnasium.vector.VectorEnv` in next-step autoreset mode with two
+promises on top: ``reset(seed=[...])`` takes one seed per sub-environment, and rows whose entry in
+``active`` is false are not stepped.
+"""
+
+from __future__ import annotations
+
+import copy
+import difflib
+import os
+from dataclasses import dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Protocol
+
+import gymnasium as gym
+import numpy as np
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
+from numpy.typing import NDArray
+
+from pgzoo_envs.cartpole import ReplicatedCartPole
+from pgzoo_envs.errors import EnvError
+from pgzoo_envs.processes import ProcessVectorEnv
+from pgzoo_envs.sequential import SequentialVectorEnv
+
+if TYPE_CHECKING:
+    from gymnasium.vector import VectorEnv
+
+__all__ = [
+    "EnvError",
+    "EnvInfo",
+    "ProcessVectorEnv",
+    "ReplicatedCartPole",
+    "ReplicatedVectorEnv",
+    "SequentialVectorEnv",
+    "describe",
+    "make",
+    "make_single",
+]
+
+ROWS_WORTH_A_WORKER = 8
+
+
+if TYPE_CHECKING:
+
+    class ReplicatedVectorEnv(VectorEnv, Protocol):  # type: ignore[misc]
+        """A vector environment with an ``active`` mask."""
+
+        active: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class EnvInfo:
+    """What a learner needs to know of an environment before making many of it."""
+
+    id: str
+    observation_space: spaces.Box | spaces.Discrete
+    num_actions: int
+    max_episode_steps: int | None
+    reward_threshold: float | None
+
+
+def describe(env_id: str, max_episode_steps: int | None = None) -> EnvInfo:
+    """Look an environment up and check that it can be used.
+
+    Raises:
+        EnvError: for an unknown id (with near names), an environment that cannot be made here, and
+            one whose actions are not ``Discrete``.
+    """
+    spec = _spec(env_id, max_episode_steps)
+    env = make_single(spec)
+    env.close()
+    action_space, observation_space = env.action_space, env.observation_space
+    if not isinstance(action_space, spaces.Discrete):
+        raise EnvError(
+            f"{env_id} has the action space {action_space}; expected Discrete actions. "
+            "pgzoo's policies choose among finitely many actions: pick an environment with a "
+            "Discrete action space (see `pgzoo list`), or wrap this one in a discretisation."
+        )
+    if action_space.start != 0:
+        raise EnvError(f"{env_id} numbers its actions from {action_space.start}; expected from 0.")
+    assert isinstance(observation_space, (spaces.Box, spaces.Discrete))
+    return EnvInfo(
+        id=env_id,
+        observation_space=observation_space,
+        num_actions=int(action_space.n),
+        max_episode_steps=spec.max_episode_steps,
+        reward_threshold=spec.reward_threshold,
+    )
+
+
+def make(
+    env_id: str,
+    num_envs: int,
+    *,
+    max_episode_steps: int | None = None,
+    workers: int | None = None,
+) -> ReplicatedVectorEnv:
+    """Make ``num_envs`` copies of an environment that step together.
+
+    Args:
+        env_id: an id registered with Gymnasium.
+        num_envs: number of sub-environments, S·N in pgzoo's terms.
+        max_episode_steps: time limit in place of the registered one.
+        workers: processes that share the stepping; by default one per processor, unless there are
+            few rows. CartPole's rows are one array operation and need none.
+
+    Raises:
+        EnvError: see :func:`describe`.
+    """
+    spec = _spec(env_id, max_episode_steps)
+    if spec.entry_point == "gymnasium.envs.classic_control.cartpole:CartPoleEnv" and (
+        not spec.kwargs and not spec.additional_wrappers and spec.max_episode_steps is not None
+    ):
+        return ReplicatedCartPole(num_envs, spec.max_episode_steps)
+    if workers is None:
+        workers = min(_available_processors(), num_envs // ROWS_WORTH_A_WORKER)
+    if workers > 1 and isinstance(spec.entry_point, str):
+        return ProcessVectorEnv(spec, make_single(spec), num_envs, workers)
+    return SequentialVectorEnv(partial(make_single, spec), num_envs)
+
+
+def make_single(spec: EnvSpec) -> gym.Env:
+    """One environment, its observations a ``Box`` or ``Discrete`` from 0 (others are flattened)."""
+    try:
+        env = gym.make(spec, disable_env_checker=True)
+    except (gym.error.Error, ImportError) as error:
+        raise EnvError(f"{spec.id} is registered but cannot be made here: {error}") from error
+    space = env.observation_space
+    if isinstance(space, spaces.Box) or (isinstance(space, spaces.Discrete) and space.start == 0):
+        return env
+    try:
+        return gym.wrappers.FlattenObservation(env)
+    except (NotImplementedError, ValueError) as error:
+        raise EnvError(f"{spec.id} has observations that cannot be flattened: {space}") from error
+
+
+def _spec(env_id: str, max_episode_steps: int | None) -> EnvSpec:
+    try:
+        spec = copy.deepcopy(gym.spec(env_id))
+    except gym.error.Error as error:
+        lower = {name.lower(): name for name in gym.registry}
+        near = difflib.get_close_matches(env_id.lower(), lower, n=3, cutoff=0.5)
+        hint = f"Did you mean {' or '.join(lower[n] for n in near)}?" if near else ""
+        raise EnvError(
+            f"Unknown environment {env_id!r}. {hint or error} `pgzoo list` names some."
+        ) from error
+    except ModuleNotFoundError as error:
+        raise EnvError(f"{env_id!r} names a module that is not installed: {error}") from error
+    if max_episode_steps is not None:
+        spec.max_episode_steps = max_episode_steps
+    return spec
+
+
+def _available_processors() -> int:
+    if hasattr(os, "sched_getaffinity"):  # a container's share, where the system can tell
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

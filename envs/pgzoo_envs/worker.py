@@ -1,0 +1,57 @@
+"""The program behind :class:`pgzoo_envs.processes.ProcessVectorEnv`: steps its share of the rows.
+
+Started as ``python -m pgzoo_envs.worker ENV_SPEC_JSON NUM_ENVS``; requests come on standard input,
+replies go to standard output.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from functools import partial
+from typing import IO
+
+import numpy as np
+from gymnasium.envs.registration import EnvSpec
+from numpy.typing import NDArray
+
+from pgzoo_envs import make_single
+from pgzoo_envs.processes import DONE, FAILED, NO_SEED, RESET, read_array
+from pgzoo_envs.sequential import SequentialVectorEnv
+
+
+def _serve(envs: SequentialVectorEnv, requests: IO[bytes], replies: IO[bytes]) -> None:
+    """Answer requests until the caller goes away."""
+    n = envs.num_envs
+    nothing = np.zeros(n), np.zeros(n, bool), np.zeros(n, bool)
+    while command := requests.read(1):
+        numbers = read_array(requests, np.dtype(np.int64), (n,))
+        active = read_array(requests, np.dtype(bool), (n,))
+        if command == RESET:
+            seeded = numbers[0] != NO_SEED
+            obs, _ = envs.reset(seed=numbers.tolist() if seeded else None)
+            arrays: tuple[NDArray, ...] = (obs, *nothing)
+        else:
+            envs.active = active
+            arrays = envs.step(numbers)[:4]
+        replies.write(DONE + b"".join(a.tobytes() for a in arrays))
+        replies.flush()
+
+
+def _worker_main(spec_json: str, num_envs: int) -> None:
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what an environment prints must not enter the protocol
+    spec = EnvSpec.from_json(spec_json)
+    try:
+        _serve(SequentialVectorEnv(partial(make_single, spec), num_envs), sys.stdin.buffer, replies)
+    except (EOFError, BrokenPipeError):
+        pass
+    except Exception:
+        text = traceback.format_exc().encode()
+        replies.write(FAILED + np.array([len(text)], np.int64).tobytes() + text)
+        replies.flush()
+
+
+if __name__ == "__main__":
+    _worker_main(sys.argv[1], int(sys.argv[2]))

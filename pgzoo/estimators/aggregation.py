@@ -1,0 +1,53 @@
+"""How per-step terms become one number: the factor in front of every step."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+AGGREGATIONS = ("sum", "step-mean", "trajectory-mean")
+
+
+def aggregation_weights(mask: Tensor, aggregation: str) -> Tensor:
+    """Weight w of every step in Σ_{i,t} w_{i,t} x_{i,t}.
+
+    - ``sum``: 1/N, a sum over each trajectory's steps; the policy gradient theorem's own, unbiased.
+    - ``step-mean``: 1/Σ_i T_i, the mean over all real steps of the batch.
+    - ``trajectory-mean``: 1/(N·T_i), the mean over each trajectory's steps, then over trajectories;
+      long trajectories count less per step (the 1/|o| of GRPO; Liu et al. 2025, section 3.1).
+
+    Args:
+        mask: real transitions, ``[..., N, T]``.
+        aggregation: one of ``AGGREGATIONS``.
+
+    Returns:
+        ``[..., N, T]``, float32, zero where the mask is false.
+
+    Raises:
+        ValueError: for another aggregation.
+    """
+    weight = mask.float()
+    if aggregation == "sum":
+        return weight / mask.shape[-2]
+    if aggregation == "step-mean":
+        return weight / weight.sum((-2, -1), keepdim=True).clamp(min=1)
+    if aggregation == "trajectory-mean":
+        return weight / (mask.shape[-2] * weight.sum(-1, keepdim=True).clamp(min=1))
+    raise ValueError(f"Expected an aggregation among {AGGREGATIONS}, got {aggregation!r}.")
+
+
+def discount_weights(mask: Tensor, gamma: float) -> Tensor:
+    """The factor c_t = γ^t of the discounted objective's gradient.
+
+    Without it, reward-to-go weighs late states as if they were early ones and is not the gradient
+    of any function (Thomas 2014; Nota & Thomas 2020).
+
+    Args:
+        mask: real transitions, ``[..., N, T]``, each row one episode from its start.
+        gamma: discount factor in [0, 1].
+
+    Returns:
+        ``[T]``.
+    """
+    steps = torch.arange(mask.shape[-1], dtype=torch.float32, device=mask.device)
+    return torch.as_tensor(gamma, dtype=torch.float32, device=mask.device) ** steps

@@ -1,0 +1,23 @@
+"""Rescaling of Ψ over a batch."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def root_mean_square(psi: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
+    """√(mean Ψ²) over all real steps of the batch.
+
+    Dividing Ψ by it sets the length of the gradient, like a learning rate, and leaves its direction.
+
+    Args:
+        psi: ``[..., N, T]``.
+        mask: real transitions, ``[..., N, T]``.
+        eps: added under the root.
+
+    Returns:
+        ``[..., 1, 1]``.
+    """
+    square = torch.where(mask, psi, 0).square().sum((-2, -1), keepdim=True)
+    return (square / mask.sum((-2, -1), keepdim=True).clamp(min=1) + eps).sqrt()

@@ -1,0 +1,88 @@
+"""A policy, a critic, and what estimators ask of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pgzoo.networks import Network
+from pgzoo.rollout import Trajectories
+
+
+@dataclass(frozen=True)
+class Model:
+    """S policies ``theta [S, P]`` and, where the agent has one, S critics ``phi [S, Q]``."""
+
+    policy: Network
+    theta: Tensor
+    critic: Network | None = None
+    phi: Tensor | None = None
+
+    @torch.no_grad()
+    def values(self, obs: Tensor, mask: Tensor) -> Tensor:
+        """V(s) ``[S, N, T]`` of observations ``[S, N, T, *obs]``, zero where the mask is false."""
+        if self.critic is None or self.phi is None:
+            raise ValueError("This agent has no critic, so there are no values to ask for.")
+        return apply_where(self.critic, self.phi, obs, mask).squeeze(-1)
+
+    def trajectory_gradients(self, trajectories: Trajectories, weight: Tensor) -> Tensor:
+        """Σ_t w_t ∇log π(a_t|s_t) of every trajectory.
+
+        Every trajectory gets a copy of its replica's θ, so that one backward pass keeps them apart.
+
+        Args:
+            trajectories: ``[S, N, T]``.
+            weight: w, ``[S, N, T]``, zero where the mask is false.
+
+        Returns:
+            ``[S, N, P]``.
+        """
+        num_replicas, num_rows, _ = trajectories.mask.shape
+        rows = [x.flatten(0, 1) for x in (trajectories.obs, trajectories.action, weight)]
+        obs, action, w = rows
+        copies = self.theta.detach().repeat_interleave(num_rows, dim=0).requires_grad_()
+        log_prob = action_log_prob(self.policy.apply(copies, obs).log_softmax(-1), action)
+        (gradient,) = torch.autograd.grad((w * log_prob).sum(), copies)
+        return gradient.view(num_replicas, num_rows, -1)
+
+
+def action_log_prob(log_probs: Tensor, action: Tensor) -> Tensor:
+    """Of log-probabilities ``[..., A]``, those of the actions ``[...]``."""
+    return log_probs.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+
+
+def entropy(log_probs: Tensor) -> Tensor:
+    """Entropy in nats, ``[...]``, of log-probabilities ``[..., A]``."""
+    return -(log_probs.exp() * log_probs).sum(-1)
+
+
+def apply_where(network: Network, theta: Tensor, obs: Tensor, mask: Tensor) -> Tensor:
+    """``network.apply`` on real transitions only.
+
+    Ragged batches are mostly padding; here it costs nothing.
+
+    Args:
+        network: description.
+        theta: ``[S, P]``.
+        obs: ``[S, N, T, *obs]``.
+        mask: ``[S, N, T]``.
+
+    Returns:
+        ``[S, N, T, out]``, zero where the mask is false.
+    """
+    num_replicas = mask.shape[0]
+    flat_mask = mask.flatten(1)
+    per_replica = flat_mask.sum(1)
+    replica, column = flat_mask.nonzero(as_tuple=True)
+    first = per_replica.cumsum(0) - per_replica
+    slot = torch.arange(len(replica), device=mask.device) - first[replica]
+    flat_obs = obs.flatten(1, 2)
+    width = int(per_replica.max())
+    packed = flat_obs.new_zeros((num_replicas, width, *flat_obs.shape[2:]))
+    packed[replica, slot] = flat_obs[replica, column]
+    out = network.apply(theta, packed)
+    result = out.new_zeros((*flat_mask.shape, out.shape[-1]))
+    result[replica, column] = out[replica, slot]
+    return result.view(*mask.shape, -1)

@@ -1,0 +1,105 @@
+"""Networks whose parameters are a matrix: one row per replica, one backward pass for all.
+
+A network is a stateless description. ``init`` makes parameters ``theta [S, P]`` and ``apply`` maps
+observations ``[S, ..., *obs]`` to outputs ``[S, ..., out]``, row s of ``theta`` being used for
+entry s of the observations. The gradient of a sum over replicas is therefore the matrix of each
+replica's own gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from math import prod
+from typing import Protocol
+
+import numpy as np
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+
+class Network(Protocol):
+    """What the training loop asks of a network."""
+
+    @property
+    def num_params(self) -> int:
+        """Length P of one replica's parameter row."""
+
+    def init(self, generators: Sequence[np.random.Generator]) -> Tensor:
+        """Initial parameters ``[S, P]``, row s drawn from generator s."""
+
+    def apply(self, theta: Tensor, obs: Tensor) -> Tensor:
+        """Outputs ``[S, ..., out]`` for observations ``[S, ..., *obs]``."""
+
+
+@dataclass(frozen=True)
+class MLP:
+    """Fully connected tanh network; with two sizes it is linear.
+
+    Attributes:
+        sizes: width of the input, of every hidden layer, and of the output.
+        obs_ndim: number of trailing axes of an observation; 0 means a state number, one-hot coded.
+        output_gain: scale of the last layer's initial weights. Small for a policy, so that it
+            starts near uniform.
+    """
+
+    sizes: tuple[int, ...]
+    obs_ndim: int = 1
+    output_gain: float = 1.0
+
+    @property
+    def num_params(self) -> int:
+        """Weights and biases of all layers."""
+        return sum((n + 1) * m for n, m in pairwise(self.sizes))
+
+    def init(self, generators: Sequence[np.random.Generator]) -> Tensor:
+        """Orthogonal weights (gain √2 in hidden layers), zero biases: ``[S, P]``, float32."""
+        layers = list(pairwise(self.sizes))
+        rows = []
+        for generator in generators:
+            parts = []
+            for i, (n, m) in enumerate(layers):
+                gain = self.output_gain if i == len(layers) - 1 else np.sqrt(2)
+                parts += [gain * _orthogonal(generator, n, m).ravel(), np.zeros(m)]
+            rows.append(np.concatenate(parts))
+        return torch.as_tensor(np.stack(rows), dtype=torch.float32)
+
+    def apply(self, theta: Tensor, obs: Tensor) -> Tensor:
+        """Outputs ``[S, ..., out]`` for observations ``[S, ..., *obs]``."""
+        batch = obs.shape[: obs.ndim - self.obs_ndim]
+        if self.obs_ndim == 0:
+            obs = torch.nn.functional.one_hot(obs, self.sizes[0])
+        x = obs.reshape(batch[0], prod(batch[1:]), self.sizes[0]).to(theta.dtype)
+        layers = list(pairwise(self.sizes))
+        parts = theta.split([k for n, m in layers for k in (n * m, m)], dim=1)
+        for i, (n, m) in enumerate(layers):
+            weight, bias = parts[2 * i].view(-1, n, m), parts[2 * i + 1]
+            x = torch.baddbmm(bias[:, None], x, weight)
+            if i < len(layers) - 1:
+                x = x.tanh()
+        return x.view(*batch, self.sizes[-1])
+
+
+def _orthogonal(generator: np.random.Generator, n: int, m: int) -> np.ndarray:
+    """A matrix ``[n, m]`` with orthonormal rows or columns (Saxe et al. 2014)."""
+    q, r = np.linalg.qr(generator.standard_normal((max(n, m), min(n, m))))
+    q = q * np.sign(np.diag(r))
+    return q if n >= m else q.T
+
+
+def make_network(
+    policy: str,
+    observation_space: spaces.Box | spaces.Discrete,
+    num_outputs: int,
+    hidden: Sequence[int],
+    output_gain: float,
+) -> Network:
+    """The network that ``--policy`` names, for an environment's observations."""
+    if isinstance(observation_space, spaces.Discrete):
+        num_inputs, obs_ndim = int(observation_space.n), 0
+    else:
+        num_inputs, obs_ndim = prod(observation_space.shape), len(observation_space.shape)
+    layers = tuple(hidden) if policy == "mlp" else ()
+    return MLP((num_inputs, *layers, num_outputs), obs_ndim, output_gain)

@@ -1,0 +1,89 @@
+"""TensorBoard curves of a run: the mean over seeds with its interval, and every seed.
+
+The run's own event files hold the mean over seeds; each seed is a run of its own beneath
+(``seed-3``) with the same tags, so that TensorBoard draws the seeds around their mean in one chart.
+The horizontal axis is environment steps per seed. The Custom Scalars page shows the return with its
+interval as a band.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from torch.utils.tensorboard import SummaryWriter
+
+from pgzoo.statistics import mean_interval
+
+TAGS = {
+    "return_mean": "return/mean",
+    "return_last_100": "return/last_100_episodes",
+    "length_mean": "return/episode_length",
+    "entropy": "policy/entropy",
+    "gradient_norm": "gradient/norm",
+    "psi_rms": "gradient/psi_rms",
+    "critic_loss": "critic/loss",
+    "explained_variance": "critic/explained_variance",
+    "learning_rate": "optimizer/learning_rate",
+}
+BOUNDS = ("return/ci_low", "return/ci_high")
+
+
+class Dashboard:
+    """Event files of a run and its seeds.
+
+    Args:
+        folder: the run folder.
+        steps: environment steps that each seed has taken so far; what an interrupted session
+            logged beyond them is dropped.
+        latest: each seed's last row, of those that have one.
+    """
+
+    def __init__(
+        self, folder: Path, steps: Mapping[int, int], latest: Mapping[int, Mapping[str, Any]]
+    ) -> None:
+        mean_steps = sum(steps.values()) // len(steps)
+        self._mean = SummaryWriter(str(folder), purge_step=mean_steps + 1)
+        self._seeds = {
+            seed: SummaryWriter(str(folder / f"seed-{seed}"), purge_step=n + 1)
+            for seed, n in steps.items()
+        }
+        self._latest = dict(latest)
+        band = ["Margin", ["return/mean", *BOUNDS]]
+        self._mean.add_custom_scalars({"return": {"mean over seeds, 95% interval": band}})
+
+    def add(self, rows: Iterable[Mapping[str, Any]], mean_steps: int) -> None:
+        """Add an iteration.
+
+        Args:
+            rows: as for ``metrics.csv``. A replica that has finished has none; it keeps its last
+                figures in the means.
+            mean_steps: environment steps, averaged over all replicas.
+        """
+        for row in rows:
+            self._latest[row["seed"]] = self._latest.get(row["seed"], {}) | {
+                k: v for k, v in row.items() if v is not None
+            }
+            for column, tag in TAGS.items():
+                if row.get(column) is not None:
+                    self._seeds[row["seed"]].add_scalar(tag, row[column], row["env_steps"])
+        for column, tag in TAGS.items():
+            values = [r[column] for r in self._latest.values() if column in r]
+            if not values:
+                continue
+            self._mean.add_scalar(tag, float(np.mean(values)), mean_steps)
+            if column == "return_mean" and not np.isnan((interval := mean_interval(values)).low):
+                self._mean.add_scalar(BOUNDS[0], interval.low, mean_steps)
+                self._mean.add_scalar(BOUNDS[1], interval.high, mean_steps)
+
+    def flush(self) -> None:
+        """Write what was added to the disk."""
+        for writer in (self._mean, *self._seeds.values()):
+            writer.flush()
+
+    def close(self) -> None:
+        """Close all event files."""
+        for writer in (self._mean, *self._seeds.values()):
+            writer.close()
