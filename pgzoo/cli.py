@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -61,7 +60,7 @@ def main() -> None:
     \b
     pgzoo run reinforce --env CartPole-v1     ten seeds at once, with error bars
     pgzoo list                                agents, environments, policies
-    """
+    """  # noqa: D301
 
 
 class AgentCommands(click.Group):
@@ -276,7 +275,8 @@ def _new_config(
 
     if "env" not in options:
         raise UsageError(
-            f"Expected --env, such as `pgzoo run {name} --env CartPole-v1`; `pgzoo list` names more."
+            f"Expected --env, such as `pgzoo run {name} --env CartPole-v1`; `pgzoo list` names "
+            "more."
         )
     return RunConfig(
         agent=name,
@@ -378,5 +378,3 @@ def _print_pairs(console: Console, title: str, pairs: dict[str, str]) -> None:
     for name, text in pairs.items():
         table.add_row(name, text)
     console.print(table)
-
-

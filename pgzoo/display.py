@@ -44,8 +44,9 @@ class TrainingDisplay:
                 TextColumn("{task.fields[left]}"),
                 console=console,
             )
-            fields = {"iteration": 0, "returns": "…", "speed": "", "left": ""}
-            self._task = self._progress.add_task("training", total=1.0, **fields)
+            self._task = self._progress.add_task(
+                "training", total=1.0, iteration=0, returns="…", speed="", left=""
+            )
 
     def __enter__(self) -> TrainingDisplay:
         if self._progress is not None:
@@ -65,7 +66,7 @@ class TrainingDisplay:
         """Show an iteration."""
         for seed, reason in report.failed.items():
             self._console.print(f"seed {seed} stopped: {reason}; the others go on", style="red")
-        fields = {
+        fields: dict[str, Any] = {
             "iteration": report.iteration,
             "returns": spread(report.returns),
             "speed": f"{report.steps_per_second:,.0f} steps/s",
@@ -118,9 +119,7 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
     for seed, mean, std, solved, reached, steps, failed in list(rows)[:MOST_SEEDS_LISTED]:
         result = f"{mean:.1f} ± {std:.1f}" if failed is None else f"[red]{failed}[/red]"
         verdict = "" if solved is None else "[green]yes[/green]" if solved else "no"
-        table.add_row(
-            str(seed), result, verdict, f"{reached:,}" if reached else "–", f"{steps:,}"
-        )
+        table.add_row(str(seed), result, verdict, f"{reached:,}" if reached else "–", f"{steps:,}")
     console.print(table)
     if len(summary["seeds"]) > MOST_SEEDS_LISTED:
         console.print(f"… and {len(summary['seeds']) - MOST_SEEDS_LISTED} more seeds")

@@ -36,7 +36,12 @@ class Parameters:
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name."""
         adam = self.adam
-        return {"values": self.values, "mean": adam.mean, "square": adam.square, "count": adam.count}
+        return {
+            "values": self.values,
+            "mean": adam.mean,
+            "square": adam.square,
+            "count": adam.count,
+        }
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Parameters:
@@ -152,9 +157,7 @@ def _fit_critic(
     obs, flat_target = trajectories.obs.flatten(1, 2), target.flatten(1)
     replica = torch.arange(len(flat_target), device=target.device).unsqueeze(1)
     squared_error = torch.zeros_like(flat_target[:, 0])
-    for index, real in minibatches(
-        mask, agent.critic_epochs, agent.critic_minibatches, generators
-    ):
+    for index, real in minibatches(mask, agent.critic_epochs, agent.critic_minibatches, generators):
         phi = critic.values.detach().requires_grad_()
         value = network.apply(phi, obs[replica, index]).squeeze(-1)
         error = torch.where(real, value - flat_target[replica, index], 0)

@@ -40,11 +40,12 @@ class Model:
             ``[S, N, P]``.
         """
         num_replicas, num_rows, _ = trajectories.mask.shape
-        rows = [x.flatten(0, 1) for x in (trajectories.obs, trajectories.action, weight)]
-        obs, action, w = rows
+        rows = (trajectories.obs, trajectories.mask, trajectories.action, weight)
+        obs, mask, action, w = (x.flatten(0, 1).unsqueeze(1) for x in rows)
         copies = self.theta.detach().repeat_interleave(num_rows, dim=0).requires_grad_()
-        log_prob = action_log_prob(self.policy.apply(copies, obs).log_softmax(-1), action)
-        (gradient,) = torch.autograd.grad((w * log_prob).sum(), copies)
+        log_probs = apply_where(self.policy, copies, obs, mask).log_softmax(-1)
+        objective = (w * action_log_prob(log_probs, action)).sum()
+        (gradient,) = torch.autograd.grad(objective, copies)
         return gradient.view(num_replicas, num_rows, -1)
 
 

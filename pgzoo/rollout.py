@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from pgzoo_envs import ReplicatedVectorEnv
 from torch import Tensor
-
-if TYPE_CHECKING:
-    from pgzoo_envs import ReplicatedVectorEnv
 
 Policy = Callable[[Tensor], Tensor]
 """Observations ``[S, B, ...]`` to action logits ``[S, B, A]``."""

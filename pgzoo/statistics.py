@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
 MIN_RUNS = 3
@@ -39,9 +39,9 @@ def mean_interval(values: ArrayLike) -> Interval:
     return Interval(float(x.mean()), float(x.mean() - half), float(x.mean() + half))
 
 
-def interquartile_mean(values: ArrayLike, axis: int = -1) -> np.ndarray:
+def interquartile_mean(values: ArrayLike, axis: int = -1) -> NDArray[np.float64]:
     """Mean of the middle half (Agarwal et al. 2021)."""
-    return stats.trim_mean(values, 0.25, axis=axis)
+    return np.asarray(stats.trim_mean(values, 0.25, axis=axis))
 
 
 def interquartile_mean_interval(values: ArrayLike) -> Interval:

@@ -63,7 +63,7 @@ class Dashboard:
             mean_steps: environment steps, averaged over all replicas.
         """
         for row in rows:
-            self._latest[row["seed"]] = self._latest.get(row["seed"], {}) | {
+            self._latest[row["seed"]] = dict(self._latest.get(row["seed"], {})) | {
                 k: v for k, v in row.items() if v is not None
             }
             for column, tag in TAGS.items():

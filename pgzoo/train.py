@@ -125,7 +125,9 @@ class TrainState:
         critic = part("critic")
         return cls(
             iteration=state["iteration"],
-            replicas=tuple(Replica(**r | {"recent": tuple(r["recent"])}) for r in state["replicas"]),
+            replicas=tuple(
+                Replica(**r | {"recent": tuple(r["recent"])}) for r in state["replicas"]
+            ),
             policy=Parameters.from_tensors(part("policy")),
             critic=Parameters.from_tensors(critic) if critic else None,
             seconds=state["seconds"],
@@ -172,9 +174,7 @@ def prepare(config: RunConfig) -> Trainer:
             "an episode may never end. Set one with --max-episode-steps, such as 200."
         )
     space = info.observation_space
-    policy = make_network(
-        config.policy, space, info.num_actions, agent.hidden, POLICY_OUTPUT_GAIN
-    )
+    policy = make_network(config.policy, space, info.num_actions, agent.hidden, POLICY_OUTPUT_GAIN)
     critic = None
     if agent.uses_critic:
         critic = make_network(config.policy, space, 1, agent.hidden, CRITIC_OUTPUT_GAIN)
@@ -239,7 +239,8 @@ class Trainer:
         seeds = [r.seed for r in replicas]
         policy = state.policy.rows(index)
         critic = state.critic.rows(index) if state.critic is not None else None
-        model = Model(self.policy, policy.values, self.critic, critic and critic.values)
+        phi = critic.values if critic is not None else None
+        model = Model(self.policy, policy.values, self.critic, phi)
 
         trajectories, episodes = self._collect(model, seeds, state.iteration)
         progress = torch.tensor([r.env_steps / self.agent.steps for r in replicas])
@@ -484,9 +485,7 @@ class _Clock:
     def report(self, before: TrainState, state: TrainState) -> Report:
         elapsed = time.monotonic() - self._started
         steps = sum(r.env_steps for r in state.replicas) - self._steps_before
-        left = sum(
-            max(self._budget - r.env_steps, 0) for r in state.replicas if not r.finished
-        )
+        left = sum(max(self._budget - r.env_steps, 0) for r in state.replicas if not r.finished)
         done = sum(min(r.env_steps, self._budget) for r in state.replicas)
         rate = steps / elapsed
         means = [r.recent_mean for r in state.replicas]

@@ -12,21 +12,16 @@ import difflib
 import os
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Protocol
 
 import gymnasium as gym
-import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
-from numpy.typing import NDArray
 
+from pgzoo_envs.base import ReplicatedVectorEnv
 from pgzoo_envs.cartpole import ReplicatedCartPole
 from pgzoo_envs.errors import EnvError
 from pgzoo_envs.processes import ProcessVectorEnv
 from pgzoo_envs.sequential import SequentialVectorEnv
-
-if TYPE_CHECKING:
-    from gymnasium.vector import VectorEnv
 
 __all__ = [
     "EnvError",
@@ -41,14 +36,6 @@ __all__ = [
 ]
 
 ROWS_WORTH_A_WORKER = 8
-
-
-if TYPE_CHECKING:
-
-    class ReplicatedVectorEnv(VectorEnv, Protocol):  # type: ignore[misc]
-        """A vector environment with an ``active`` mask."""
-
-        active: NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

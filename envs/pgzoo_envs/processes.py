@@ -10,52 +10,34 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
-from typing import IO, Any
+from itertools import pairwise
+from typing import IO
 
 import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
-from gymnasium.vector import AutoresetMode, VectorEnv
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from pgzoo_envs.sequential import spread_seed
+from pgzoo_envs.base import ReplicatedVectorEnv, StepResult
 
 NO_SEED = -1
 RESET, STEP, FAILED, DONE = b"R", b"S", b"F", b"D"
 
 
-class ProcessVectorEnv(VectorEnv):
+class ProcessVectorEnv(ReplicatedVectorEnv):
     """Rows split evenly over ``num_workers`` processes; otherwise as ``SequentialVectorEnv``."""
 
-    metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
-
     def __init__(self, spec: EnvSpec, env: gym.Env, num_envs: int, num_workers: int) -> None:
-        self.num_envs = num_envs
-        self.single_observation_space = env.observation_space
-        self.single_action_space = env.action_space
-        self.observation_space = batch_space(env.observation_space, num_envs)
-        self.action_space = batch_space(env.action_space, num_envs)
-        self.active: NDArray[np.bool_] = np.ones(num_envs, dtype=bool)
+        super().__init__(num_envs, env.observation_space, env.action_space)
         bounds = np.linspace(0, num_envs, num_workers + 1).astype(int)
-        self._slices = [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+        self._slices = [slice(a, b) for a, b in pairwise(bounds)]
         self._workers = [_start_worker(spec, s.stop - s.start) for s in self._slices]
 
-    def reset(
-        self, *, seed: Sequence[int] | int | None = None, options: dict[str, Any] | None = None
-    ) -> tuple[NDArray, dict[str, Any]]:
-        """Reset every row; see :meth:`SequentialVectorEnv.reset`. ``options`` are not passed on."""
-        seeds = np.array(
-            [NO_SEED if s is None else s for s in spread_seed(seed, self.num_envs)], dtype=np.int64
-        )
-        self.active = np.ones(self.num_envs, dtype=bool)
-        obs, *_ = self._exchange(RESET, seeds)
-        return obs, {}
+    def _reset_rows(self, seeds: list[int | None]) -> NDArray:
+        numbers = [NO_SEED if s is None else s for s in seeds]
+        return self._exchange(RESET, np.array(numbers, dtype=np.int64))[0]
 
-    def step(
-        self, actions: NDArray
-    ) -> tuple[NDArray, NDArray, NDArray[np.bool_], NDArray[np.bool_], dict[str, Any]]:
+    def step(self, actions: NDArray) -> StepResult:
         """Step the active rows; those that were done are reset instead."""
         return *self._exchange(STEP, np.asarray(actions, dtype=np.int64)), {}
 
@@ -65,7 +47,7 @@ class ProcessVectorEnv(VectorEnv):
         for worker, rows in zip(self._workers, self._slices, strict=True):
             request = worker.stdin
             assert request is not None
-            request.write(command + numbers[rows].tobytes() + self.active[rows].tobytes())
+            request.write(command + numbers[rows].tobytes() + self._active[rows].tobytes())
             request.flush()
         space = self.single_observation_space
         obs = np.empty((self.num_envs, *(space.shape or ())), space.dtype)

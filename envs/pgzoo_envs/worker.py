@@ -33,7 +33,8 @@ def _serve(envs: SequentialVectorEnv, requests: IO[bytes], replies: IO[bytes]) -
             obs, _ = envs.reset(seed=numbers.tolist() if seeded else None)
             arrays: tuple[NDArray, ...] = (obs, *nothing)
         else:
-            envs.active = active
+            if not np.array_equal(active, envs.active):
+                envs.active = active
             arrays = envs.step(numbers)[:4]
         replies.write(DONE + b"".join(a.tobytes() for a in arrays))
         replies.flush()

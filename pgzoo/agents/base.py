@@ -55,8 +55,9 @@ class Agent:
         "step-mean", "how the steps' terms are added up; sum is the unbiased one"
     )
     psi_scale: Literal["none", "rms"] = option(
-        "rms", "rms: divide Ψ by its root mean square over the batch, which sets the gradient's "
-        "length and leaves its direction"
+        "rms",
+        "rms: divide Ψ by its root mean square over the batch, which sets the gradient's "
+        "length and leaves its direction",
     )
 
     sampling: ClassVar[Literal["episodes", "segments"]] = "episodes"

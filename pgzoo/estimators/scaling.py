@@ -9,7 +9,7 @@ from torch import Tensor
 def root_mean_square(psi: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
     """√(mean Ψ²) over all real steps of the batch.
 
-    Dividing Ψ by it sets the length of the gradient, like a learning rate, and leaves its direction.
+    Dividing Ψ by it sets the length of the gradient, like a learning rate, not its direction.
 
     Args:
         psi: ``[..., N, T]``.

@@ -9,7 +9,7 @@ def score_function_surrogate(log_prob: Tensor, psi: Tensor) -> Tensor:
     """Ψ log π(a|s), with gradient Ψ ∇log π(a|s). Williams (1992).
 
     Args:
-        log_prob: log-probability of the taken action under the policy to differentiate, ``[..., T]``.
+        log_prob: log-probability of the action under the differentiated policy, ``[..., T]``.
         psi: effective weight, ``[..., T]``, taken as a constant.
 
     Returns:

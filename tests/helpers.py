@@ -1,0 +1,42 @@
+"""Small batches and runs that several test files use."""
+
+import torch
+
+from pgzoo.agents import agent_class
+from pgzoo.rollout import Trajectories
+from pgzoo.runs import RunConfig
+
+
+def make_trajectories(lengths, num_actions=2, obs_dim=3, seed=0, dtype=torch.float64):
+    """Random complete episodes; lengths is nested [S][N]. Padding holds garbage on purpose."""
+    g = torch.Generator().manual_seed(seed)
+    lengths = torch.tensor(lengths)
+    s, n = lengths.shape
+    t = int(lengths.max())
+    mask = torch.arange(t) < lengths[..., None]
+    last = torch.arange(t) == lengths[..., None] - 1
+
+    def noise(*shape):
+        return torch.randn(*shape, generator=g, dtype=dtype)
+
+    obs = noise(s, n, t + 1, obs_dim)
+    return Trajectories(
+        obs=obs[:, :, :-1],
+        next_obs=obs[:, :, 1:],
+        action=torch.randint(num_actions, (s, n, t), generator=g),
+        reward=noise(s, n, t),
+        terminated=last,
+        truncated=torch.zeros_like(last),
+        mask=mask,
+        log_prob=-noise(s, n, t).abs(),
+    )
+
+
+def make_config(agent="reinforce-baseline", env="CartPole-v1", seeds=(0, 1), **hyperparameters):
+    options = {"stop_when_solved": hyperparameters.pop("stop_when_solved", False)}
+    options["max_episode_steps"] = hyperparameters.pop("max_episode_steps", None)
+    import dataclasses
+
+    small = {"steps": 2_000, "hidden": (8,), "episodes": 4} | hyperparameters
+    chosen = dataclasses.asdict(agent_class(agent).for_env(env, **small))
+    return RunConfig(agent, env, "mlp", tuple(seeds), "cpu", hyperparameters=chosen, **options)

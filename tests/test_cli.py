@@ -1,0 +1,224 @@
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+
+from pgzoo.agents import AGENTS
+from pgzoo.cli import main, parse_seeds
+from pgzoo.errors import UsageError
+from pgzoo.runs import RunFolder
+
+SMALL = "--env CartPole-v1 --seeds 0-2 --steps 1000 --hidden 8 --episodes 4"
+PGZOO = [sys.executable, "-m", "pgzoo"]
+
+
+def pgzoo(command, status=0):
+    result = CliRunner().invoke(main, command.split())
+    assert result.exit_code == status, result.output
+    assert "Traceback" not in result.output
+    if status == 2:
+        assert isinstance(result.exception, SystemExit)
+    return result.output
+
+
+@pytest.fixture(autouse=True)
+def _empty_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+
+
+def test_run_prints_progress_a_table_and_what_to_try_next():
+    output = pgzoo(f"run reinforce {SMALL}")
+    assert "100%" in output
+    assert "steps/s" in output
+    assert "solved (mean ≥ 475): 0 of 3 seeds" in output
+    assert "tensorboard --logdir runs" in output
+    assert "pgzoo eval runs/reinforce-CartPole-v1-1" in output
+    assert json.loads(Path("runs/reinforce-CartPole-v1-1/summary.json").read_text())
+
+
+def test_the_next_run_gets_the_next_number():
+    for number in (1, 2):
+        output = pgzoo(f"run reinforce {SMALL}")
+        assert f"runs/reinforce-CartPole-v1-{number}" in output
+
+
+def test_quiet_is_quiet():
+    assert pgzoo(f"run reinforce {SMALL} --quiet") == ""
+
+
+def test_eval_leaves_the_run_as_it_is():
+    pgzoo(f"run reinforce {SMALL} --out r")
+    before = {p: p.read_bytes() for p in Path("r").rglob("*") if p.is_file()}
+    output = pgzoo("eval r --episodes 5")
+    assert "5 fresh episodes" in output
+    assert "sampled" in output
+    assert "most probable actions" in pgzoo("eval r --greedy --episodes 5")
+    assert before == {p: p.read_bytes() for p in Path("r").rglob("*") if p.is_file()}
+
+
+def test_list_names_everything():
+    output = pgzoo("list")
+    assert all(name in output for name in AGENTS)
+    assert "Williams" in output
+    assert "LunarLander-v3" in output
+    assert "linear" in output
+
+
+def test_help_shows_an_agents_own_options_with_defaults_per_environment():
+    plain = pgzoo("run reinforce --help")
+    assert "--whole-return" in plain
+    assert "--baseline" not in plain
+    assert "--critic" not in plain
+    with_baseline = pgzoo("run reinforce-baseline --help")
+    assert "--baseline" in with_baseline
+    assert "LunarLander-v3: value" in " ".join(with_baseline.split())
+
+
+@pytest.mark.parametrize("command", ["--help", "list", "run --help"])
+def test_help_and_list_do_not_import_torch(command):
+    code = (
+        "import sys; from click.testing import CliRunner; from pgzoo.cli import main; "
+        f"CliRunner().invoke(main, {command.split()!r}, catch_exceptions=False); "
+        "assert 'torch' not in sys.modules and 'gymnasium' not in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+@pytest.mark.parametrize(
+    ("text", "seeds"),
+    [("0", (0,)), ("0-3", (0, 1, 2, 3)), ("5,0-2", (5, 0, 1, 2)), (" 1 , 2 - 3 ", (1, 2, 3))],
+)
+def test_seeds(text, seeds):
+    assert parse_seeds(text) == seeds
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "non-negative whole numbers and ranges"),
+        ("a", "got 'a'"),
+        ("-1", "non-negative"),
+        ("1,,2", "non-negative whole numbers"),
+        ("1.5", "whole numbers"),
+        ("3-1", "ranges to rise, got '3-1'"),
+        ("1,2,1", "got 1 more than once"),
+        ("0-3,2", "got 2 more than once"),
+        ("0-99999999999", "at most 10,000"),
+    ],
+)
+def test_wrong_seeds(text, message):
+    with pytest.raises(UsageError, match=message):
+        parse_seeds(text)
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("run reinforc --env CartPole-v1", "Did you mean reinforce"),
+        ("run reinforce", "Expected --env"),
+        ("run reinforce --env CartPol-v1", "Did you mean CartPole-v1"),
+        ("run reinforce --env Pendulum-v1", "expected Discrete actions"),
+        ("run reinforce --env CliffWalking-v1", "--max-episode-steps"),
+        ("run reinforce --env CartPole-v1 --policy mpl", "Did you mean mlp?"),
+        ("run reinforce --env CartPole-v1 --seeds 1,1", "more than once"),
+        ("run reinforce --env CartPole-v1 --seeds=-3", "non-negative"),
+        ("run reinforce --env CartPole-v1 --steps 0", "--steps of at least 1, got 0"),
+        ("run reinforce --env CartPole-v1 --steps x", "not a valid integer"),
+        ("run reinforce --env CartPole-v1 --learning-rate 0", "--learning-rate above 0"),
+        ("run reinforce --env CartPole-v1 --learning-rate nan", "--learning-rate above 0"),
+        ("run reinforce --env CartPole-v1 --gamma 1.01", "--gamma between 0 and 1"),
+        ("run reinforce --env CartPole-v1 --hidden 64,x", "expected widths such as 64,64"),
+        ("run reinforce --env CartPole-v1 --aggregation sums", "'sums' is not one of"),
+        ("run reinforce --env CartPole-v1 --group-size 4", "No such option"),
+        ("run reinforce --env CartPole-v1 --device cuda", "found none"),
+        ("run reinforce --env CartPole-v1 --out afile/run", "writable --out"),
+        ("run reinforce --env CartPole-v1 --gamma-t --whole-return", "discount it twice"),
+        ("run reinforce --resume nothing", "no config.json"),
+        ("eval nothing", "no config.json"),
+        ("evaluate x", "No such command"),
+    ],
+)
+def test_bad_input_is_explained_with_status_2(command, message):
+    Path("afile").write_text("")
+    output = pgzoo(command, status=2)
+    assert message in " ".join(output.split())
+    assert not Path("runs").exists(), "nothing is left behind"
+
+
+def test_an_occupied_folder_is_left_alone():
+    pgzoo(f"run reinforce {SMALL} --out r")
+    before = Path("r/config.json").read_bytes(), Path("r/metrics.csv").read_bytes()
+    output = pgzoo(f"run reinforce {SMALL} --out r", status=2)
+    assert "holds another run" in output
+    assert before == (Path("r/config.json").read_bytes(), Path("r/metrics.csv").read_bytes())
+
+
+def test_resuming_with_other_options_is_refused():
+    pgzoo(f"run reinforce {SMALL} --out r")
+    for option, message in [
+        ("--steps 5", "Expected --steps 1000 as the run was started, got 5"),
+        ("--seeds 0-3", "Expected --seeds 0,1,2"),
+        ("--env LunarLander-v3", "Expected --env CartPole-v1"),
+        ("--out elsewhere", "got both"),
+    ]:
+        output = pgzoo(f"run reinforce --resume r {option}", status=2)
+        assert message in " ".join(output.split())
+    output = pgzoo("run reinforce-baseline --resume r", status=2)
+    assert "Expected AGENT reinforce" in output
+    assert "is complete" in pgzoo(f"run reinforce --resume r {SMALL}")
+
+
+def test_resuming_a_damaged_checkpoint_is_refused():
+    pgzoo(f"run reinforce {SMALL} --out r")
+    Path("r/summary.json").unlink()
+    checkpoint = Path("r/checkpoint.safetensors")
+    checkpoint.write_bytes(checkpoint.read_bytes()[:-1])
+    output = pgzoo("run reinforce --resume r", status=2)
+    assert "checkpoint.safetensors is damaged" in " ".join(output.split())
+    assert "is damaged" in " ".join(pgzoo("eval r", status=2).split())
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_ctrl_c_saves_and_prints_the_command_to_go_on():
+    command = f"run reinforce {SMALL} --out r".replace("1000", "200000").split()
+    process = subprocess.Popen(
+        [*PGZOO, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    while not (Path("r/metrics.csv").exists() and Path("r/metrics.csv").stat().st_size > 1000):
+        time.sleep(0.01)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "pgzoo run reinforce --resume r" in errors
+    assert "Traceback" not in errors
+    assert RunFolder.open(Path("r")).load_checkpoint()[1]["iteration"] > 0
+    assert not Path("r/summary.json").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
+def test_killed_at_any_moment_and_resumed_ends_with_the_same_files():
+    """A few kills here; `benchmarks/kills.py` does thirty."""
+    command = f"run reinforce-baseline {SMALL} --quiet --out".replace("1000", "40000").split()
+    subprocess.run([*PGZOO, *command, "whole"], check=True)
+    start = time.monotonic()
+    process = subprocess.Popen([*PGZOO, *command, "parts"])
+    for _ in range(3):
+        while not Path("parts/metrics.csv").exists() and time.monotonic() - start < 60:
+            time.sleep(0.01)
+        time.sleep(0.4)
+        process.kill()
+        process.wait()
+        process = subprocess.Popen(
+            [*PGZOO, *["run", "reinforce-baseline", "--quiet", "--resume", "parts"]]
+        )
+        time.sleep(3)
+    assert process.wait(timeout=120) == 0
+    assert Path("whole/metrics.csv").read_bytes() == Path("parts/metrics.csv").read_bytes()
+    whole, parts = (RunFolder(Path(p)).load_checkpoint()[0] for p in ("whole", "parts"))
+    assert all((whole[k] == parts[k]).all() for k in whole)

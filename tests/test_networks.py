@@ -1,0 +1,74 @@
+from itertools import pairwise
+
+import numpy as np
+import pytest
+import torch
+from gymnasium import spaces
+
+from pgzoo.networks import MLP, make_network
+
+
+def generators(*seeds):
+    return [np.random.default_rng(s) for s in seeds]
+
+
+@pytest.mark.parametrize("sizes", [(4, 2), (3, 8, 5), (4, 16, 16, 2)])
+def test_apply_equals_torch_modules_replica_by_replica(sizes):
+    network = MLP(sizes)
+    theta = network.init(generators(0, 1, 2))
+    theta = theta + 0.1 * torch.randn_like(theta)
+    obs = torch.randn(3, 7, 2, sizes[0])
+    out = network.apply(theta, obs)
+    for s in range(3):
+        layers, at = [], 0
+        for n, m in pairwise(sizes):
+            linear = torch.nn.Linear(n, m)
+            with torch.no_grad():
+                linear.weight.copy_(theta[s, at : at + n * m].view(n, m).T)
+                linear.bias.copy_(theta[s, at + n * m : at + n * m + m])
+            at += (n + 1) * m
+            layers += [linear, torch.nn.Tanh()]
+        assert at == network.num_params == theta.shape[1]
+        expected = torch.nn.Sequential(*layers[:-1])(obs[s])
+        torch.testing.assert_close(out[s], expected, rtol=1e-5, atol=1e-6)
+
+
+def test_one_backward_pass_gives_every_replicas_own_gradient():
+    network = MLP((3, 8, 2))
+    theta = network.init(generators(0, 1))
+    obs = torch.randn(2, 5, 3)
+    leaf = theta.clone().requires_grad_()
+    network.apply(leaf, obs).square().sum().backward()
+    for s in range(2):
+        alone = theta[s : s + 1].clone().requires_grad_()
+        network.apply(alone, obs[s : s + 1]).square().sum().backward()
+        torch.testing.assert_close(leaf.grad[s], alone.grad[0])
+
+
+def test_initialisation_depends_on_the_replicas_generator_alone():
+    network = MLP((4, 16, 2))
+    many = network.init(generators(3, 4, 5))
+    assert torch.equal(many[1], network.init(generators(4))[0])
+    assert not torch.equal(many[0], many[1])
+
+
+def test_initial_weights_are_orthogonal_and_biases_zero():
+    network = MLP((4, 16, 2), output_gain=0.01)
+    theta = network.init(generators(0))[0]
+    first, bias = theta[:64].view(4, 16), theta[64:80]
+    torch.testing.assert_close(first @ first.T, 2 * torch.eye(4), atol=1e-5, rtol=0)
+    assert not bias.any()
+    last = theta[80:112].view(16, 2)
+    torch.testing.assert_close(last.T @ last, 1e-4 * torch.eye(2), atol=1e-6, rtol=0)
+
+
+def test_policies_fit_the_observation_space():
+    box = spaces.Box(-1, 1, (2, 3))
+    mlp = make_network("mlp", box, 4, (8,), 1.0)
+    assert mlp.apply(mlp.init(generators(0)), torch.zeros(1, 5, 2, 3)).shape == (1, 5, 4)
+    linear = make_network("linear", box, 4, (8,), 1.0)
+    assert linear.num_params == 7 * 4
+    states = make_network("linear", spaces.Discrete(6), 3, (8,), 1.0)
+    theta = states.init(generators(0))
+    out = states.apply(theta, torch.tensor([[0, 5]]))
+    torch.testing.assert_close(out[0], theta[0, :18].view(6, 3)[[0, 5]])
