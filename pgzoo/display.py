@@ -173,8 +173,6 @@ def print_next_commands(console: Console, path: Path, summary: dict[str, Any]) -
         (f"pgzoo eval {shlex.quote(str(path))} --greedy", "the same policies without sampling"),
         (f"pgzoo run {other} --env {summary['env']}", "another agent to compare with"),
     )
-    table = Table.grid(padding=(0, 2))
-    for command, purpose in commands:
-        table.add_row(f"  {command}", f"[dim]{purpose}[/dim]")
-    console.print("\nResults: " + str(path), "Next:", sep="\n", highlight=False, soft_wrap=True)
-    console.print(table)
+    width = max(len(command) for command, _ in commands)
+    lines = [f"  {command:{width}}  [dim]# {purpose}[/dim]" for command, purpose in commands]
+    console.print(f"\nResults: {path}\nNext:", *lines, sep="\n", highlight=False, soft_wrap=True)

@@ -84,10 +84,12 @@ def learn(
     keep = 1 - progress if agent.lr_schedule == "linear" else torch.ones_like(progress)
     trajectories = _scale_rewards(agent, trajectories)
     psi = agent.psi(trajectories, model)
+    rms = root_mean_square(psi, trajectories.mask)
     if agent.psi_scale == "rms":
-        psi = psi / root_mean_square(psi, trajectories.mask)
+        psi = psi / rms
     rate = agent.learning_rate * keep.unsqueeze(1)
     policy, metrics = _improve_policy(agent, model, policy, trajectories, psi, rate)
+    metrics |= {"psi_rms": rms.flatten(), "learning_rate": rate.flatten()}
     if critic is not None:
         assert isinstance(agent, CriticOptions)
         target = returns_to_go(trajectories.reward, trajectories.mask, agent.gamma)
@@ -96,7 +98,7 @@ def learn(
             agent, model, critic, trajectories, target, rate, minibatch_generators
         )
         metrics |= fit
-    return policy, critic, metrics | {"learning_rate": agent.learning_rate * keep}
+    return policy, critic, metrics
 
 
 def _scale_rewards(agent: Agent, trajectories: Trajectories) -> Trajectories:
@@ -136,9 +138,7 @@ def _improve_policy(
     gradient, mean_entropy = policy_gradient(agent, model, trajectories, psi)
     clipped, norm = clip_rows(gradient, agent.max_grad_norm)
     values, adam = adam_descent(policy.values, -clipped, policy.adam, rate)
-    rms = root_mean_square(psi, trajectories.mask).flatten()
-    metrics = {"entropy": mean_entropy, "gradient_norm": norm, "psi_rms": rms}
-    return Parameters(values, adam), metrics
+    return Parameters(values, adam), {"entropy": mean_entropy, "gradient_norm": norm}
 
 
 def _fit_critic(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -75,6 +76,18 @@ def sample_actions(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
     below = log_probs[..., :-1].exp().cumsum(-1)
     action = (uniform.unsqueeze(-1) >= below).sum(-1)
     return action, log_probs.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+
+
+@contextmanager
+def _threads_for(envs: ReplicatedVectorEnv) -> Iterator[None]:
+    """Leave the processors to environments that use them all."""
+    before = torch.get_num_threads()
+    if envs.num_processes > 1:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class _ActionNoise:
@@ -156,16 +169,17 @@ def collect_episodes(
     running: NDArray[np.bool_] = np.ones(num_replicas * num_rows, dtype=bool)
     slots = _Slots(running.reshape(num_replicas, num_rows))
     t = 0
-    while running.any():
-        action, log_prob = slots.act(policy, obs, noise.at(t).ravel(), device)
-        obs, reward, terminated, truncated, _ = envs.step(action)
-        recorder.add(obs, action, log_prob, reward, terminated, truncated, running)
-        ended = running & (terminated | truncated)
-        if ended.any():
-            running = running & ~ended
-            envs.active = running
-            slots = _Slots(running.reshape(num_replicas, num_rows))
-        t += 1
+    with _threads_for(envs):
+        while running.any():
+            action, log_prob = slots.act(policy, obs, noise.at(t).ravel(), device)
+            obs, reward, terminated, truncated, _ = envs.step(action)
+            recorder.add(obs, action, log_prob, reward, terminated, truncated, running)
+            ended = running & (terminated | truncated)
+            if ended.any():
+                running = running & ~ended
+                envs.active = running
+                slots = _Slots(running.reshape(num_replicas, num_rows))
+            t += 1
     return recorder.trajectories(device, group_size)
 
 
@@ -248,16 +262,19 @@ class SegmentCollector:
         noise = _ActionNoise(action_generators, self._num_rows)
         recorder = _Recorder(self._num_replicas, self._obs)
         episodes = [Episodes([], []) for _ in range(self._num_replicas)]
-        for t in range(num_steps):
-            action, log_prob = self._slots.act(policy, self._obs, noise.at(t).ravel(), device)
-            self._obs, reward, terminated, truncated, _ = self._envs.step(action)
-            recorder.add(self._obs, action, log_prob, reward, terminated, truncated, ~self._done)
-            self._return += reward
-            self._length += ~self._done
-            self._done = terminated | truncated
-            for row in np.flatnonzero(self._done):
-                finished = episodes[row // self._num_rows]
-                finished.returns.append(float(self._return[row]))
-                finished.lengths.append(int(self._length[row]))
-                self._return[row], self._length[row] = 0.0, 0
+        with _threads_for(self._envs):
+            for t in range(num_steps):
+                action, log_prob = self._slots.act(policy, self._obs, noise.at(t).ravel(), device)
+                self._obs, reward, terminated, truncated, _ = self._envs.step(action)
+                recorder.add(
+                    self._obs, action, log_prob, reward, terminated, truncated, ~self._done
+                )
+                self._return += reward
+                self._length += ~self._done
+                self._done = terminated | truncated
+                for row in np.flatnonzero(self._done):
+                    finished = episodes[row // self._num_rows]
+                    finished.returns.append(float(self._return[row]))
+                    finished.lengths.append(int(self._length[row]))
+                    self._return[row], self._length[row] = 0.0, 0
         return recorder.trajectories(device, 1), episodes

@@ -1,9 +1,9 @@
 """TensorBoard curves of a run: the mean over seeds with its interval, and every seed.
 
-The run's own event files hold the mean over seeds; each seed is a run of its own beneath
-(``seed-3``) with the same tags, so that TensorBoard draws the seeds around their mean in one chart.
-The horizontal axis is environment steps per seed. The Custom Scalars page shows the return with its
-interval as a band.
+The run's own event files hold the mean over seeds, so that ``return/mean`` compares runs with one
+curve each. Each seed is a run of its own beneath (``seed-3``), in charts that end in
+``_each_seed``. The horizontal axis is environment steps per seed. The Custom Scalars page shows the
+return with its interval as a band.
 """
 
 from __future__ import annotations
@@ -26,8 +26,9 @@ TAGS = {
     "psi_rms": "gradient/psi_rms",
     "critic_loss": "critic/loss",
     "explained_variance": "critic/explained_variance",
-    "learning_rate": "optimizer/learning_rate",
+    "learning_rate": "policy/learning_rate",
 }
+EACH_SEED = "_each_seed"
 BOUNDS = ("return/ci_low", "return/ci_high")
 
 
@@ -68,7 +69,8 @@ class Dashboard:
             }
             for column, tag in TAGS.items():
                 if row.get(column) is not None:
-                    self._seeds[row["seed"]].add_scalar(tag, row[column], row["env_steps"])
+                    writer = self._seeds[row["seed"]]
+                    writer.add_scalar(tag + EACH_SEED, row[column], row["env_steps"])
         for column, tag in TAGS.items():
             values = [r[column] for r in self._latest.values() if column in r]
             if not values:

@@ -107,7 +107,7 @@ def test_finished_episodes_count_returns_and_lengths():
 
 def test_resting_rows_cost_no_environment_steps():
     network, theta = policy_for("LunarLander-v3", [0])
-    envs = pgzoo_envs.make("LunarLander-v3", 4, workers=0)
+    envs = pgzoo_envs.make("LunarLander-v3", 4, processes=1)
     taken = [0]
     for env in envs.envs:
         original = env.step

@@ -26,7 +26,7 @@ def test_mean_interval_and_seeds(tmp_path):
     low, high = (mean[f"return/ci_{side}"][0][1] for side in ("low", "high"))
     assert low < 2 < high
     assert round(low + high, 3) == 4
-    assert scalars(tmp_path / "seed-1") == {"return/mean": [(10, 1.0), (20, 4.0)]}
+    assert scalars(tmp_path / "seed-1") == {"return/mean_each_seed": [(10, 1.0), (20, 4.0)]}
 
 
 def test_two_seeds_have_no_interval(tmp_path):
@@ -45,6 +45,6 @@ def test_resuming_drops_what_came_after_the_checkpoint(tmp_path):
     board = Dashboard(tmp_path, {1: 20}, {1: row(1, 20, 20.0)})
     board.add([row(1, 31, 0.5)], 31)
     board.close()
-    expected = {"return/mean": [(10, 10.0), (20, 20.0), (31, 0.5)]}
-    assert scalars(tmp_path) == expected
-    assert scalars(tmp_path / "seed-1") == expected
+    expected = [(10, 10.0), (20, 20.0), (31, 0.5)]
+    assert scalars(tmp_path) == {"return/mean": expected}
+    assert scalars(tmp_path / "seed-1") == {"return/mean_each_seed": expected}

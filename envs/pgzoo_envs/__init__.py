@@ -21,7 +21,7 @@ from pgzoo_envs.base import ReplicatedVectorEnv
 from pgzoo_envs.cartpole import ReplicatedCartPole
 from pgzoo_envs.errors import EnvError
 from pgzoo_envs.processes import ProcessVectorEnv
-from pgzoo_envs.sequential import SequentialVectorEnv
+from pgzoo_envs.sequential import SequentialVectorEnv, make_single
 
 __all__ = [
     "EnvError",
@@ -35,7 +35,7 @@ __all__ = [
     "make_single",
 ]
 
-ROWS_WORTH_A_WORKER = 8
+ROWS_WORTH_A_PROCESS = 8
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ def make(
     num_envs: int,
     *,
     max_episode_steps: int | None = None,
-    workers: int | None = None,
+    processes: int | None = None,
 ) -> ReplicatedVectorEnv:
     """Make ``num_envs`` copies of an environment that step together.
 
@@ -91,8 +91,8 @@ def make(
         env_id: an id registered with Gymnasium.
         num_envs: number of sub-environments, S·N in pgzoo's terms.
         max_episode_steps: time limit in place of the registered one.
-        workers: processes that share the stepping; by default one per processor, unless there are
-            few rows. CartPole's rows are one array operation and need none.
+        processes: how many share the stepping; by default one per processor, unless there are few
+            rows. CartPole's rows are one array operation and need no more than this one.
 
     Raises:
         EnvError: see :func:`describe`.
@@ -102,26 +102,11 @@ def make(
         not spec.kwargs and not spec.additional_wrappers and spec.max_episode_steps is not None
     ):
         return ReplicatedCartPole(num_envs, spec.max_episode_steps)
-    if workers is None:
-        workers = min(_available_processors(), num_envs // ROWS_WORTH_A_WORKER)
-    if workers > 1 and isinstance(spec.entry_point, str):
-        return ProcessVectorEnv(spec, make_single(spec), num_envs, workers)
+    if processes is None:
+        processes = min(_available_processors(), num_envs // ROWS_WORTH_A_PROCESS)
+    if processes > 1 and isinstance(spec.entry_point, str):
+        return ProcessVectorEnv(spec, num_envs, processes)
     return SequentialVectorEnv(partial(make_single, spec), num_envs)
-
-
-def make_single(spec: EnvSpec) -> gym.Env:
-    """One environment, its observations a ``Box`` or ``Discrete`` from 0 (others are flattened)."""
-    try:
-        env = gym.make(spec, disable_env_checker=True)
-    except (gym.error.Error, ImportError) as error:
-        raise EnvError(f"{spec.id} is registered but cannot be made here: {error}") from error
-    space = env.observation_space
-    if isinstance(space, spaces.Box) or (isinstance(space, spaces.Discrete) and space.start == 0):
-        return env
-    try:
-        return gym.wrappers.FlattenObservation(env)
-    except (NotImplementedError, ValueError) as error:
-        raise EnvError(f"{spec.id} has observations that cannot be flattened: {space}") from error
 
 
 def _spec(env_id: str, max_episode_steps: int | None) -> EnvSpec:

@@ -24,6 +24,7 @@ class ReplicatedVectorEnv(VectorEnv):
     """
 
     metadata = {"autoreset_mode": AutoresetMode.NEXT_STEP}  # noqa: RUF012
+    num_processes = 1
 
     def __init__(
         self, num_envs: int, observation_space: gym.Space, action_space: gym.Space

@@ -1,75 +1,88 @@
 """A vector environment whose rows are stepped by several processes at once.
 
-Each worker runs a :class:`SequentialVectorEnv` over its share of the rows. Workers are started as
-plain programs and spoken to over pipes with fixed-size binary messages: nothing of the caller's
-``__main__`` is imported again, no threads are forked, nothing is pickled.
+The calling process steps a share of the rows itself while workers step the others; each share is a
+:class:`SequentialVectorEnv`. Workers are started as plain programs and spoken to over pipes with
+fixed-size binary messages: nothing of the caller's ``__main__`` is imported again, no threads are
+forked, nothing is pickled.
 """
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import subprocess
 import sys
+import time
+from functools import partial
 from itertools import pairwise
 from typing import IO
 
-import gymnasium as gym
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from pgzoo_envs.base import ReplicatedVectorEnv, StepResult
+from pgzoo_envs.sequential import SequentialVectorEnv, make_single
 
 NO_SEED = -1
 RESET, STEP, FAILED, DONE = b"R", b"S", b"F", b"D"
+SPIN_SECONDS = 2e-3
 
 
 class ProcessVectorEnv(ReplicatedVectorEnv):
-    """Rows split evenly over ``num_workers`` processes; otherwise as ``SequentialVectorEnv``."""
+    """Rows split evenly over ``num_processes``; otherwise as ``SequentialVectorEnv``."""
 
-    def __init__(self, spec: EnvSpec, env: gym.Env, num_envs: int, num_workers: int) -> None:
-        super().__init__(num_envs, env.observation_space, env.action_space)
-        bounds = np.linspace(0, num_envs, num_workers + 1).astype(int)
-        self._slices = [slice(a, b) for a, b in pairwise(bounds)]
-        self._workers = [_start_worker(spec, s.stop - s.start) for s in self._slices]
+    def __init__(self, spec: EnvSpec, num_envs: int, num_processes: int) -> None:
+        self.num_processes = num_processes
+        bounds = np.linspace(0, num_envs, num_processes + 1).astype(int)
+        own, *others = (slice(a, b) for a, b in pairwise(bounds))
+        self._own = SequentialVectorEnv(partial(make_single, spec), own.stop)
+        super().__init__(
+            num_envs, self._own.single_observation_space, self._own.single_action_space
+        )
+        self._workers = [(s, _start_worker(spec, s.stop - s.start)) for s in others]
+        self._obs = np.zeros(self.observation_space.shape or (), self.observation_space.dtype)
 
     def _reset_rows(self, seeds: list[int | None]) -> NDArray:
-        numbers = [NO_SEED if s is None else s for s in seeds]
-        return self._exchange(RESET, np.array(numbers, dtype=np.int64))[0]
+        numbers = np.array([NO_SEED if s is None else s for s in seeds], dtype=np.int64)
+        for rows, worker in self._workers:
+            _send(worker, RESET, numbers[rows], self._active[rows])
+        own = slice(0, self._own.num_envs)
+        self._obs[own] = self._own._reset_rows(seeds[own])
+        self._own._active[:] = True
+        for rows, worker in self._workers:
+            _receive(worker, (self._obs[rows],))
+        return self._obs.copy()
+
+    def _on_rest(self) -> None:
+        self._own.active = self._active[: self._own.num_envs]
 
     def step(self, actions: NDArray) -> StepResult:
         """Step the active rows; those that were done are reset instead."""
-        return *self._exchange(STEP, np.asarray(actions, dtype=np.int64)), {}
-
-    def _exchange(
-        self, command: bytes, numbers: NDArray
-    ) -> tuple[NDArray, NDArray, NDArray[np.bool_], NDArray[np.bool_]]:
-        for worker, rows in zip(self._workers, self._slices, strict=True):
-            request = worker.stdin
-            assert request is not None
-            request.write(command + numbers[rows].tobytes() + self._active[rows].tobytes())
-            request.flush()
-        space = self.single_observation_space
-        obs = np.empty((self.num_envs, *(space.shape or ())), space.dtype)
-        reward = np.empty(self.num_envs)
-        terminated, truncated = np.empty(self.num_envs, bool), np.empty(self.num_envs, bool)
-        for worker, rows in zip(self._workers, self._slices, strict=True):
-            assert worker.stdout is not None
-            _read_status(worker.stdout)
-            for target in (obs, reward, terminated, truncated):
-                part = target[rows]
-                part[...] = read_array(worker.stdout, part.dtype, part.shape)
-        return obs, reward, terminated, truncated
+        busy = [(rows, worker) for rows, worker in self._workers if self._active[rows].any()]
+        for rows, worker in busy:
+            _send(worker, STEP, actions[rows].astype(np.int64), self._active[rows])
+        reward = np.zeros(self.num_envs)
+        terminated = np.zeros(self.num_envs, dtype=bool)
+        truncated = np.zeros(self.num_envs, dtype=bool)
+        results = (self._obs, reward, terminated, truncated)
+        n = self._own.num_envs
+        for target, share in zip(results, self._own.step(actions[:n]), strict=False):
+            target[:n] = share
+        for rows, worker in busy:
+            _receive(worker, tuple(target[rows] for target in results))
+        return self._obs.copy(), reward, terminated, truncated, {}
 
     def close_extras(self) -> None:
         """End the workers."""
-        for worker in self._workers:
-            assert worker.stdin is not None
-            assert worker.stdout is not None
+        for _, worker in self._workers:
             worker.kill()
             worker.wait()
-            worker.stdin.close()
-            worker.stdout.close()
+            for pipe in (worker.stdin, worker.stdout):
+                assert pipe is not None
+                pipe.close()
+        self._own.close()
 
     def __del__(self) -> None:
         if not self.closed and hasattr(self, "_workers"):
@@ -81,24 +94,53 @@ def _start_worker(spec: EnvSpec, num_envs: int) -> subprocess.Popen[bytes]:
         [sys.executable, "-m", "pgzoo_envs.worker", spec.to_json(), str(num_envs)],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
+        bufsize=0,
         start_new_session=True,  # Ctrl-C is for the caller, who decides when to stop
         env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
     )
 
 
-def _read_status(pipe: IO[bytes]) -> None:
+def _send(
+    worker: subprocess.Popen[bytes], command: bytes, numbers: NDArray, active: NDArray
+) -> None:
+    assert worker.stdin is not None
+    with contextlib.suppress(BrokenPipeError):  # _receive reads its last words
+        worker.stdin.write(command + numbers.tobytes() + active.tobytes())
+
+
+def _receive(worker: subprocess.Popen[bytes], targets: tuple[NDArray, ...]) -> None:
+    """Read a reply into the arrays."""
+    pipe = worker.stdout
+    assert pipe is not None
+    wait_awake(pipe)
     status = pipe.read(1)
     if status == FAILED:
         length = int(read_array(pipe, np.dtype(np.int64), (1,))[0])
         raise RuntimeError(f"An environment worker failed:\n{pipe.read(length).decode()}")
     if status != DONE:
         raise RuntimeError("An environment worker ended unexpectedly; its messages are above.")
+    for target in targets:
+        target[...] = read_array(pipe, target.dtype, target.shape)
+
+
+def wait_awake(pipe: IO[bytes]) -> None:
+    """Poll for a while before the coming read blocks: waking a sleeper takes longer than a step."""
+    if not hasattr(select, "poll"):
+        return
+    poll = select.poll()
+    poll.register(pipe, select.POLLIN)
+    give_up = time.perf_counter() + SPIN_SECONDS
+    while not poll.poll(0) and time.perf_counter() < give_up:
+        pass
 
 
 def read_array(pipe: IO[bytes], dtype: np.dtype, shape: tuple[int, ...]) -> NDArray:
     """Read an array sent as its bytes; ``EOFError`` when the sender is gone."""
     size = dtype.itemsize * int(np.prod(shape))
-    data = pipe.read(size)
-    if len(data) < size:
-        raise EOFError("The other side of an environment worker's pipe closed.")
+    data = bytearray()
+    while len(data) < size:
+        part = pipe.read(size - len(data))
+        if not part:
+            raise EOFError("The other side of an environment worker's pipe closed.")
+        data += part
     return np.frombuffer(data, dtype).reshape(shape)

@@ -6,9 +6,12 @@ from collections.abc import Callable
 
 import gymnasium as gym
 import numpy as np
+from gymnasium import spaces
+from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
 from pgzoo_envs.base import ReplicatedVectorEnv, StepResult
+from pgzoo_envs.errors import EnvError
 
 
 class SequentialVectorEnv(ReplicatedVectorEnv):
@@ -47,3 +50,18 @@ class SequentialVectorEnv(ReplicatedVectorEnv):
         """Close every sub-environment."""
         for env in self.envs:
             env.close()
+
+
+def make_single(spec: EnvSpec) -> gym.Env:
+    """One environment, its observations a ``Box`` or ``Discrete`` from 0 (others are flattened)."""
+    try:
+        env = gym.make(spec, disable_env_checker=True)
+    except (gym.error.Error, ImportError) as error:
+        raise EnvError(f"{spec.id} is registered but cannot be made here: {error}") from error
+    space = env.observation_space
+    if isinstance(space, spaces.Box) or (isinstance(space, spaces.Discrete) and space.start == 0):
+        return env
+    try:
+        return gym.wrappers.FlattenObservation(env)
+    except (NotImplementedError, ValueError) as error:
+        raise EnvError(f"{spec.id} has observations that cannot be flattened: {space}") from error

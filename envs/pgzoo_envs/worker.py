@@ -16,22 +16,20 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
-from pgzoo_envs import make_single
-from pgzoo_envs.processes import DONE, FAILED, NO_SEED, RESET, read_array
-from pgzoo_envs.sequential import SequentialVectorEnv
+from pgzoo_envs.processes import DONE, FAILED, NO_SEED, RESET, read_array, wait_awake
+from pgzoo_envs.sequential import SequentialVectorEnv, make_single
 
 
 def _serve(envs: SequentialVectorEnv, requests: IO[bytes], replies: IO[bytes]) -> None:
     """Answer requests until the caller goes away."""
     n = envs.num_envs
-    nothing = np.zeros(n), np.zeros(n, bool), np.zeros(n, bool)
-    while command := requests.read(1):
+    arrays: tuple[NDArray, ...]
+    while command := _next_command(requests):
         numbers = read_array(requests, np.dtype(np.int64), (n,))
         active = read_array(requests, np.dtype(bool), (n,))
         if command == RESET:
             seeded = numbers[0] != NO_SEED
-            obs, _ = envs.reset(seed=numbers.tolist() if seeded else None)
-            arrays: tuple[NDArray, ...] = (obs, *nothing)
+            arrays = envs.reset(seed=numbers.tolist() if seeded else None)[:1]
         else:
             if not np.array_equal(active, envs.active):
                 envs.active = active
@@ -40,12 +38,18 @@ def _serve(envs: SequentialVectorEnv, requests: IO[bytes], replies: IO[bytes]) -
         replies.flush()
 
 
+def _next_command(requests: IO[bytes]) -> bytes:
+    wait_awake(requests)
+    return requests.read(1)
+
+
 def _worker_main(spec_json: str, num_envs: int) -> None:
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what an environment prints must not enter the protocol
     spec = EnvSpec.from_json(spec_json)
     try:
-        _serve(SequentialVectorEnv(partial(make_single, spec), num_envs), sys.stdin.buffer, replies)
+        envs = SequentialVectorEnv(partial(make_single, spec), num_envs)
+        _serve(envs, os.fdopen(0, "rb", buffering=0), replies)
     except (EOFError, BrokenPipeError):
         pass
     except Exception:

@@ -1,0 +1,43 @@
+# Everything happens in .venv; nothing is installed elsewhere.
+PYTHON ?= python3
+BIN := .venv/bin
+INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: demo test lint bench clean
+
+demo: .venv/installed
+	@echo "Training REINFORCE, then REINFORCE with a baseline: CartPole-v1, ten seeds each."
+	$(BIN)/pgzoo run reinforce --env CartPole-v1
+	$(BIN)/pgzoo run reinforce-baseline --env CartPole-v1
+	@echo
+	@echo "The results are in the folders under runs/ named above. To see the curves:"
+	@echo "    $(BIN)/tensorboard --logdir runs     then open http://localhost:6006"
+
+test: lint
+	$(BIN)/python -m pytest
+
+lint: .venv/installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: .venv/installed-bench
+	$(BIN)/python benchmarks/collection_speed.py
+
+clean:
+	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -o -name '*.egg-info' | xargs rm -rf
+
+.venv/bin/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	    { echo "pgzoo needs Python 3.11 or later; give one as in: make PYTHON=python3.12 demo"; exit 1; }
+	$(PYTHON) -m venv .venv
+
+.venv/installed: .venv/bin/python setup.cfg constraints.txt
+	@echo "Installing pgzoo and its dependencies into .venv (a minute or two) …"
+	$(INSTALL) -e .
+	@touch $@
+
+.venv/installed-%: .venv/installed
+	$(INSTALL) -e '.[$*]'
+	@touch $@
