@@ -25,6 +25,7 @@ MOST_SEEDS = 10_000
 POLICIES = {
     "mlp": "tanh network with the widths of --hidden",
     "linear": "one matrix from observation to action preferences",
+    "tabular": "a table over states; over bins of CartPole's and LunarLander's observations",
 }
 ENVIRONMENTS = {
     "CartPole-v1": "balance a pole; solved at 475 of 500",
@@ -194,7 +195,8 @@ def _agent_option(agent: type[Agent], field: dataclasses.Field) -> click.Option:
         return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
     if (values := choices(declared)) is not None:
         return click.Option([flag], type=click.Choice(values), help=text)
-    kind = _Widths() if field.name == "hidden" else declared
+    special_kinds = {"hidden": _Widths(), "reference": str}
+    kind = special_kinds.get(field.name, declared)
     return click.Option([flag], type=kind, help=text)
 
 
@@ -217,6 +219,8 @@ def _show(value: Any) -> str:
         return "yes" if value else "no"
     if isinstance(value, tuple):
         return ",".join(map(str, value))
+    if value is None:
+        return "none"
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 

@@ -27,6 +27,7 @@ def evaluate(
     episodes: int = EPISODES,
     greedy: bool = False,
     max_episode_steps: int | None = None,
+    discretise: bool = False,
 ) -> NDArray[np.float64]:
     """Returns ``[S, episodes]`` of S policies, on starts that training never draws.
 
@@ -38,13 +39,19 @@ def evaluate(
         episodes: fresh episodes for each replica.
         greedy: take the most probable action instead of sampling.
         max_episode_steps: time limit in place of the registered one.
+        discretise: whether the policy acts on discretised observations.
     """
 
     def logits(obs: Tensor) -> Tensor:
         preferences = network.apply(theta, obs)
         return preferences * GREEDY_SHARPNESS if greedy else preferences
 
-    envs = pgzoo_envs.make(env_id, len(seeds) * episodes, max_episode_steps=max_episode_steps)
+    envs = pgzoo_envs.make(
+        env_id,
+        len(seeds) * episodes,
+        max_episode_steps=max_episode_steps,
+        discretise=discretise,
+    )
     try:
         trajectories = collect_episodes(
             envs,

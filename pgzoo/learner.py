@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from pgzoo.adam import AdamState, adam_descent, adam_init, clip_rows
 from pgzoo.agents.base import Agent, CriticOptions
-from pgzoo.estimators import returns_to_go, root_mean_square
-from pgzoo.model import Model, action_log_prob, apply_where, entropy
+from pgzoo.batch import Batch, deal
+from pgzoo.estimators import aggregation_weights, root_mean_square
+from pgzoo.model import Model, apply_where, entropy, of_actions
 from pgzoo.rollout import Trajectories
 
 Metrics = dict[str, Tensor]
@@ -82,21 +82,16 @@ def learn(
         minibatch_generators: one per replica, for shuffling.
     """
     keep = 1 - progress if agent.lr_schedule == "linear" else torch.ones_like(progress)
+    keep = keep.unsqueeze(1)
     trajectories = _scale_rewards(agent, trajectories)
-    psi = agent.psi(trajectories, model)
-    rms = root_mean_square(psi, trajectories.mask)
-    if agent.psi_scale == "rms":
-        psi = psi / rms
-    rate = agent.learning_rate * keep.unsqueeze(1)
-    policy, metrics = _improve_policy(agent, model, policy, trajectories, psi, rate)
-    metrics |= {"psi_rms": rms.flatten(), "learning_rate": rate.flatten()}
+    batch, rms = weigh(agent, model, trajectories)
+    rate = agent.learning_rate * keep
+    policy, metrics = _improve_policy(agent, model, policy, batch, rate, minibatch_generators)
+    metrics |= {"psi_rms": rms, "learning_rate": rate.flatten()}
     if critic is not None:
         assert isinstance(agent, CriticOptions)
-        target = returns_to_go(trajectories.reward, trajectories.mask, agent.gamma)
-        rate = agent.critic_learning_rate * keep.unsqueeze(1)
-        critic, fit = _fit_critic(
-            agent, model, critic, trajectories, target, rate, minibatch_generators
-        )
+        rate = agent.critic_learning_rate * keep
+        critic, fit = _fit_critic(agent, model, critic, trajectories, rate, minibatch_generators)
         metrics |= fit
     return policy, critic, metrics
 
@@ -107,100 +102,116 @@ def _scale_rewards(agent: Agent, trajectories: Trajectories) -> Trajectories:
     return dataclasses.replace(trajectories, reward=trajectories.reward * agent.reward_scale)
 
 
-def policy_gradient(
-    agent: Agent, model: Model, trajectories: Trajectories, psi: Tensor
-) -> tuple[Tensor, Tensor]:
-    """Gradient estimate of each replica and the policy's mean entropy.
+def weigh(agent: Agent, model: Model, trajectories: Trajectories) -> tuple[Batch, Tensor]:
+    """Put the agent's Ψ on the trajectories.
 
     Returns:
-        ascent direction ``[S, P]`` and entropy ``[S]`` in nats per step.
+        the batch, and the root mean square of Ψ before any scaling, ``[S]``.
+    """
+    psi = agent.psi(trajectories, model)
+    size = psi if psi.ndim == trajectories.mask.ndim else psi.norm(dim=-1)
+    rms = root_mean_square(size, trajectories.mask)
+    if agent.psi_scale == "rms":
+        psi = psi / rms.view(-1, *[1] * (psi.ndim - 1))
+    reference = None if model.reference is None else model.reference_log_prob(trajectories)
+    return Batch(trajectories, psi, reference), rms.flatten()
+
+
+def policy_gradient(agent: Agent, model: Model, batch: Batch) -> tuple[Tensor, Metrics]:
+    """Gradient estimate of each replica.
+
+    Returns:
+        ascent direction ``[S, P]``, and the policy's mean entropy (nats per step) with what else
+        the agent has to tell.
     """
     theta = model.theta.detach().requires_grad_()
-    mask = trajectories.mask
-    log_probs = apply_where(model.policy, theta, trajectories.obs, mask).log_softmax(-1)
-    log_prob = action_log_prob(log_probs, trajectories.action)
-    weight = agent.step_weights(trajectories)
-    objective = (weight * agent.surrogate(log_prob, trajectories, psi)).sum((1, 2))
-    mean_entropy = (entropy(log_probs) * mask).sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)
-    total = objective + agent.entropy_coef * mean_entropy
-    (gradient,) = torch.autograd.grad(total.sum(), theta)
-    return gradient, mean_entropy.detach()
+    mask = batch.mask
+    logits = apply_where(model.policy, theta, batch.trajectories.obs, mask)
+    log_probs = logits.log_softmax(-1)
+    weight = agent.step_weights(batch.trajectories)
+    terms = torch.where(mask, agent.surrogate(log_probs, batch), 0)
+    mean_entropy = (aggregation_weights(mask, "step-mean") * entropy(log_probs)).sum((1, 2))
+    objective = (weight * terms).sum((1, 2)) + agent.entropy_coef * mean_entropy
+    (gradient,) = torch.autograd.grad(objective.sum(), theta)
+    metrics = agent.update_metrics(log_probs.detach(), batch)
+    return gradient, {"entropy": mean_entropy.detach()} | metrics
 
 
 def _improve_policy(
     agent: Agent,
     model: Model,
     policy: Parameters,
-    trajectories: Trajectories,
-    psi: Tensor,
-    rate: Tensor,
-) -> tuple[Parameters, Metrics]:
-    gradient, mean_entropy = policy_gradient(agent, model, trajectories, psi)
-    clipped, norm = clip_rows(gradient, agent.max_grad_norm)
-    values, adam = adam_descent(policy.values, -clipped, policy.adam, rate)
-    return Parameters(values, adam), {"entropy": mean_entropy, "gradient_norm": norm}
-
-
-def _fit_critic(
-    agent: CriticOptions,
-    model: Model,
-    critic: Parameters,
-    trajectories: Trajectories,
-    target: Tensor,
+    batch: Batch,
     rate: Tensor,
     generators: Sequence[np.random.Generator],
 ) -> tuple[Parameters, Metrics]:
-    """Least squares of V(s) on its targets ``[S, N, T]``, by minibatches."""
-    network, mask = model.critic, trajectories.mask
-    assert network is not None
-    before = model.values(trajectories.obs, mask)
-    obs, flat_target = trajectories.obs.flatten(1, 2), target.flatten(1)
-    replica = torch.arange(len(flat_target), device=target.device).unsqueeze(1)
-    squared_error = torch.zeros_like(flat_target[:, 0])
-    for index, real in minibatches(mask, agent.critic_epochs, agent.critic_minibatches, generators):
+    """One step of Adam for every minibatch; figures are means over them."""
+    history: list[Metrics] = []
+    for minibatch in _minibatches(agent, batch, generators):
+        gradient, metrics = policy_gradient(
+            agent, dataclasses.replace(model, theta=policy.values), minibatch
+        )
+        clipped, norm = clip_rows(gradient, agent.max_grad_norm)
+        policy = Parameters(*adam_descent(policy.values, -clipped, policy.adam, rate))
+        history.append({"gradient_norm": norm} | metrics)
+    return policy, {k: torch.stack([m[k] for m in history]).mean(0) for k in history[0]}
+
+
+def _minibatches(
+    agent: Agent, batch: Batch, generators: Sequence[np.random.Generator]
+) -> Iterator[Batch]:
+    """The batch as often, and in as many parts, as the agent wants it.
+
+    Segments are dealt out step by step, episodes as a whole.
+    """
+    epochs, parts = agent.passes
+    if parts == 1:
+        for _ in range(epochs):
+            yield batch
+        return
+    rows = batch.steps_as_rows() if agent.plan == "segments" else batch
+    for index, real in deal(rows.mask.any(-1), epochs, parts, generators):
+        yield rows.take(index, real)
+
+
+def _fit_critic(
+    agent: Agent,
+    model: Model,
+    critic: Parameters,
+    trajectories: Trajectories,
+    rate: Tensor,
+    generators: Sequence[np.random.Generator],
+) -> tuple[Parameters, Metrics]:
+    """Regress the critic on the agent's targets, step by step in minibatches."""
+    assert isinstance(agent, CriticOptions)
+    assert model.critic is not None
+    mask = trajectories.mask
+    target = agent.critic_target(trajectories, model)
+    before = _select(model.critic_outputs(trajectories.obs, mask), trajectories.action)
+    flat = [x.flatten(1, 2) for x in (trajectories.obs, trajectories.action, before, target)]
+    replica = torch.arange(len(mask), device=mask.device).unsqueeze(1)
+    losses: list[Tensor] = []
+    for index, real in deal(
+        mask.flatten(1), agent.critic_epochs, agent.critic_minibatches, generators
+    ):
+        obs, action, old_value, wanted = (x[replica, index] for x in flat)
         phi = critic.values.detach().requires_grad_()
-        value = network.apply(phi, obs[replica, index]).squeeze(-1)
-        error = torch.where(real, value - flat_target[replica, index], 0)
-        loss = error.square().sum(1) / real.sum(1).clamp(min=1)
+        value = _select(model.critic.apply(phi, obs), action)
+        terms = torch.where(real, agent.critic_loss(value, old_value, wanted), 0)
+        loss = terms.sum(1) / real.sum(1).clamp(min=1)
         (gradient,) = torch.autograd.grad(loss.sum(), phi)
         critic = Parameters(*adam_descent(critic.values, gradient, critic.adam, rate))
-        squared_error = loss.detach()
+        losses.append(loss.detach())
+    last_epoch = torch.stack(losses[-agent.critic_minibatches :]).mean(0)
     explained = explained_variance(before, target, mask)
-    return critic, {"critic_loss": squared_error, "explained_variance": explained}
+    return critic, {"critic_loss": last_epoch, "explained_variance": explained}
 
 
-def minibatches(
-    mask: Tensor, epochs: int, num_minibatches: int, generators: Sequence[np.random.Generator]
-) -> Iterator[tuple[Tensor, Tensor]]:
-    """Shuffle each replica's real transitions and deal them out.
-
-    A replica's shuffling depends on its own transitions and generator alone; where another replica
-    has more transitions, its minibatches are padded.
-
-    Args:
-        mask: ``[S, N, T]``.
-        epochs: passes over the data.
-        num_minibatches: minibatches of a pass.
-        generators: one per replica.
-
-    Yields:
-        positions in the flattened ``N·T`` axis ``[S, B]``, and which of them are no padding.
-    """
-    columns = [np.flatnonzero(row) for row in mask.flatten(1).cpu().numpy()]
-    for _ in range(epochs):
-        shuffled = [g.permutation(c) for g, c in zip(generators, columns, strict=True)]
-        dealt = [np.array_split(c, num_minibatches) for c in shuffled]
-        for parts in zip(*dealt, strict=True):
-            index, real = _pad(parts)
-            yield torch.from_numpy(index).to(mask.device), torch.from_numpy(real).to(mask.device)
-
-
-def _pad(parts: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    lengths = np.array([len(p) for p in parts])
-    real = np.arange(lengths.max())[None] < lengths[:, None]
-    index = np.zeros(real.shape, np.int64)
-    index[real] = np.concatenate(parts)
-    return index, real
+def _select(outputs: Tensor, action: Tensor) -> Tensor:
+    """V(s), or q(s, a) of the action taken: ``[..., out]`` → ``[...]``."""
+    if outputs.shape[-1] == 1:
+        return outputs.squeeze(-1)
+    return of_actions(outputs, action)
 
 
 def explained_variance(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:

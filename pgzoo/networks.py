@@ -89,6 +89,29 @@ def _orthogonal(generator: np.random.Generator, n: int, m: int) -> np.ndarray:
     return q if n >= m else q.T
 
 
+@dataclass(frozen=True)
+class Table:
+    """One row of outputs for every state, initially all zero; observations are state numbers."""
+
+    num_states: int
+    num_outputs: int
+
+    @property
+    def num_params(self) -> int:
+        """Entries of the table."""
+        return self.num_states * self.num_outputs
+
+    def init(self, generators: Sequence[np.random.Generator]) -> Tensor:
+        """Zeros ``[S, P]``: the uniform policy, and values of nothing."""
+        return torch.zeros(len(generators), self.num_params)
+
+    def apply(self, theta: Tensor, obs: Tensor) -> Tensor:
+        """Outputs ``[S, ..., out]`` for states ``[S, ...]``."""
+        state = obs.flatten(1).unsqueeze(-1).expand(-1, -1, self.num_outputs)
+        rows = theta.view(-1, self.num_states, self.num_outputs).gather(1, state)
+        return rows.view(*obs.shape, self.num_outputs)
+
+
 def make_network(
     policy: str,
     observation_space: spaces.Box | spaces.Discrete,
@@ -99,6 +122,8 @@ def make_network(
     """The network that ``--policy`` names, for an environment's observations."""
     if isinstance(observation_space, spaces.Discrete):
         num_inputs, obs_ndim = int(observation_space.n), 0
+        if policy == "tabular":
+            return Table(num_inputs, num_outputs)
     else:
         num_inputs, obs_ndim = prod(observation_space.shape), len(observation_space.shape)
     layers = tuple(hidden) if policy == "mlp" else ()

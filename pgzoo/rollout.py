@@ -236,14 +236,23 @@ class SegmentCollector:
         self._envs = envs
         self._num_replicas = num_replicas
         self._num_rows = envs.num_envs // num_replicas
-        self._slots = _Slots(np.ones((num_replicas, self._num_rows), dtype=bool))
 
     def reset(self, start_seeds: NDArray[np.int64]) -> None:
         """Start every row anew from its seed ``[S, N]``; running episodes are dropped."""
         self._obs, _ = self._envs.reset(seed=start_seeds.ravel().tolist())
+        self._rows = np.arange(self._envs.num_envs)
         self._done = np.zeros(self._envs.num_envs, dtype=bool)
         self._return = np.zeros(self._envs.num_envs)
         self._length = np.zeros(self._envs.num_envs, dtype=np.int64)
+
+    def keep(self, replicas: NDArray[np.bool_]) -> None:
+        """Go on with some of the replicas of the last call, ``[S]``; the others' rows rest."""
+        rows = np.repeat(replicas, self._num_rows)
+        for name in ("_obs", "_rows", "_done", "_return", "_length"):
+            setattr(self, name, getattr(self, name)[rows])
+        active = np.zeros(self._envs.num_envs, dtype=bool)
+        active[self._rows] = True
+        self._envs.active = active
 
     def collect(
         self,
@@ -259,22 +268,33 @@ class SegmentCollector:
         row and is masked out.
         """
         device = torch.device(device)
+        num_replicas = len(action_generators)
         noise = _ActionNoise(action_generators, self._num_rows)
-        recorder = _Recorder(self._num_replicas, self._obs)
-        episodes = [Episodes([], []) for _ in range(self._num_replicas)]
+        recorder = _Recorder(num_replicas, self._obs)
+        slots = _Slots(np.ones((num_replicas, self._num_rows), dtype=bool))
+        episodes = [Episodes([], []) for _ in range(num_replicas)]
         with _threads_for(self._envs):
             for t in range(num_steps):
-                action, log_prob = self._slots.act(policy, self._obs, noise.at(t).ravel(), device)
-                self._obs, reward, terminated, truncated, _ = self._envs.step(action)
-                recorder.add(
-                    self._obs, action, log_prob, reward, terminated, truncated, ~self._done
-                )
+                action, log_prob = slots.act(policy, self._obs, noise.at(t).ravel(), device)
+                self._obs, reward, terminated, truncated = self._step(action)
+                real = ~self._done
+                recorder.add(self._obs, action, log_prob, reward, terminated, truncated, real)
                 self._return += reward
-                self._length += ~self._done
+                self._length += real
                 self._done = terminated | truncated
-                for row in np.flatnonzero(self._done):
-                    finished = episodes[row // self._num_rows]
-                    finished.returns.append(float(self._return[row]))
-                    finished.lengths.append(int(self._length[row]))
-                    self._return[row], self._length[row] = 0.0, 0
+                self._note_finished(episodes)
         return recorder.trajectories(device, 1), episodes
+
+    def _step(self, action: NDArray[np.int64]) -> tuple[NDArray, ...]:
+        if len(self._rows) == self._envs.num_envs:
+            return self._envs.step(action)[:4]
+        actions = np.zeros(self._envs.num_envs, np.int64)
+        actions[self._rows] = action
+        return tuple(x[self._rows] for x in self._envs.step(actions)[:4])
+
+    def _note_finished(self, episodes: list[Episodes]) -> None:
+        for row in np.flatnonzero(self._done):
+            finished = episodes[row // self._num_rows]
+            finished.returns.append(float(self._return[row]))
+            finished.lengths.append(int(self._length[row]))
+            self._return[row], self._length[row] = 0.0, 0

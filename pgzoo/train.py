@@ -11,6 +11,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -20,18 +21,25 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pgzoo.agents import agent_class
-from pgzoo.agents.base import Agent
+from pgzoo.agents.base import Agent, SegmentOptions
 from pgzoo.errors import UsageError
 from pgzoo.evaluate import EPISODES, evaluate
 from pgzoo.learner import Metrics, Parameters, learn
 from pgzoo.model import Model
 from pgzoo.networks import Network, make_network
-from pgzoo.rollout import Episodes, Trajectories, collect_episodes, finished_episodes
+from pgzoo.rollout import (
+    Episodes,
+    SegmentCollector,
+    Trajectories,
+    collect_episodes,
+    finished_episodes,
+)
 from pgzoo.runs import MetricsFile, RunConfig, RunFolder
 from pgzoo.seeding import Purpose, generators, start_seeds
 from pgzoo.tensorboard import Dashboard
 
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
+ITERATIONS_BETWEEN_RESETS = 16
 POLICY_OUTPUT_GAIN, CRITIC_OUTPUT_GAIN = 0.01, 1.0
 
 
@@ -87,6 +95,7 @@ class TrainState:
     replicas: tuple[Replica, ...]
     policy: Parameters
     critic: Parameters | None
+    reference: Tensor | None = None
     seconds: float = 0.0
     metrics_size: int = 0
 
@@ -100,6 +109,8 @@ class TrainState:
         tensors = {f"policy.{k}": v for k, v in self.policy.tensors().items()}
         if self.critic is not None:
             tensors |= {f"critic.{k}": v for k, v in self.critic.tensors().items()}
+        if self.reference is not None:
+            tensors["reference.values"] = self.reference
         state = {
             "iteration": self.iteration,
             "replicas": [dataclasses.asdict(r) for r in self.replicas],
@@ -130,6 +141,7 @@ class TrainState:
             ),
             policy=Parameters.from_tensors(part("policy")),
             critic=Parameters.from_tensors(critic) if critic else None,
+            reference=part("reference").get("values"),
             seconds=state["seconds"],
             metrics_size=state["metrics_size"],
         )
@@ -167,8 +179,9 @@ def prepare(config: RunConfig) -> Trainer:
         UsageError, pgzoo_envs.EnvError: for what cannot be trained.
     """
     agent = agent_class(config.agent)(**config.hyperparameters)
-    info = pgzoo_envs.describe(config.env, config.max_episode_steps)
-    if agent.sampling == "episodes" and info.max_episode_steps is None:
+    discretise = config.policy == "tabular"
+    info = pgzoo_envs.describe(config.env, config.max_episode_steps, discretise=discretise)
+    if agent.plan == "episodes" and info.max_episode_steps is None:
         raise UsageError(
             f"{config.agent} learns from complete episodes, but {config.env} has no time limit, so "
             "an episode may never end. Set one with --max-episode-steps, such as 200."
@@ -176,9 +189,43 @@ def prepare(config: RunConfig) -> Trainer:
     space = info.observation_space
     policy = make_network(config.policy, space, info.num_actions, agent.hidden, POLICY_OUTPUT_GAIN)
     critic = None
-    if agent.uses_critic:
-        critic = make_network(config.policy, space, 1, agent.hidden, CRITIC_OUTPUT_GAIN)
+    if agent.critic != "none":
+        outputs = 1 if agent.critic == "state" else info.num_actions
+        critic = make_network(config.policy, space, outputs, agent.hidden, CRITIC_OUTPUT_GAIN)
     return Trainer(config, agent, info, policy, critic)
+
+
+def load_reference(config: RunConfig, agent: Agent, policy: Network) -> Tensor | None:
+    """Parameters ``[S, P]`` of the reference policies, each from the same seed of another run.
+
+    Raises:
+        UsageError: if that run has another environment, another network, or lacks a seed.
+    """
+    if agent.reference_run is None:
+        return None
+    folder = RunFolder.open(Path(agent.reference_run))
+    other = folder.config()
+    if (other.env, other.policy) != (config.env, config.policy):
+        raise UsageError(
+            f"Expected --reference to be a run of --env {config.env} --policy {config.policy}, got "
+            f"one of --env {other.env} --policy {other.policy}."
+        )
+    missing = [s for s in config.seeds if s not in other.seeds]
+    if missing:
+        raise UsageError(
+            f"Expected --reference to hold every seed of this run, but {folder.path} has no seed "
+            f"{missing[0]}. Choose --seeds among {', '.join(map(str, other.seeds))}."
+        )
+    checkpoint = folder.load_checkpoint()
+    if checkpoint is None:
+        raise UsageError(f"Expected --reference to be a trained run; {folder.path} is not yet.")
+    values = TrainState.from_checkpoint(*checkpoint, config.device).policy.values
+    if values.shape[1] != policy.num_params:
+        raise UsageError(
+            f"Expected --reference to have this run's network ({policy.num_params} parameters), "
+            f"got one with {values.shape[1]}. Give the same --hidden as that run."
+        )
+    return values[[other.seeds.index(s) for s in config.seeds]]
 
 
 @dataclass
@@ -193,6 +240,7 @@ class Trainer:
 
     def __post_init__(self) -> None:
         self._envs: pgzoo_envs.ReplicatedVectorEnv | None = None
+        self._segments: tuple[SegmentCollector, list[int]] | None = None
 
     def initial_state(self) -> TrainState:
         """Fresh replicas."""
@@ -202,7 +250,13 @@ class Trainer:
         if self.critic is not None:
             phi = self.critic.init(generators(seeds, Purpose.CRITIC_INIT)).to(device)
             critic = Parameters.start(phi)
-        return TrainState(0, tuple(Replica(s) for s in seeds), Parameters.start(theta), critic)
+        return TrainState(
+            iteration=0,
+            replicas=tuple(Replica(s) for s in seeds),
+            policy=Parameters.start(theta),
+            critic=critic,
+            reference=load_reference(self.config, self.agent, self.policy),
+        )
 
     def close(self) -> None:
         """Give the environments back."""
@@ -210,39 +264,76 @@ class Trainer:
             self._envs.close()
             self._envs = None
 
-    def _collect(
-        self, model: Model, seeds: Sequence[int], iteration: int
-    ) -> tuple[Trajectories, list[Episodes]]:
-        agent = self.agent
-        num_rows = agent.episodes  # type: ignore[attr-defined]
-        if self._envs is None or self._envs.num_envs != len(seeds) * num_rows:
+    def resumable(self, state: TrainState) -> bool:
+        """Whether the next iteration starts from seeded environments, so that it can be repeated.
+
+        Always so for complete episodes; segments run on between iterations, and are reset from
+        time to time for this purpose.
+        """
+        return self.agent.plan == "episodes" or state.iteration % ITERATIONS_BETWEEN_RESETS == 0
+
+    def _make_envs(self, num_envs: int) -> pgzoo_envs.ReplicatedVectorEnv:
+        if self._envs is None or self._envs.num_envs != num_envs:
             self.close()
             self._envs = pgzoo_envs.make(
                 self.config.env,
-                len(seeds) * num_rows,
+                num_envs,
                 max_episode_steps=self.config.max_episode_steps,
+                discretise=self.config.policy == "tabular",
             )
-        trajectories = collect_episodes(
-            self._envs,
-            lambda obs: model.policy.apply(model.theta, obs),
-            start_seeds(seeds, num_rows, iteration, group_size=agent.group_size),
-            generators(seeds, Purpose.ACTIONS, iteration),
-            group_size=agent.group_size,
-            device=self.config.device,
-        )
-        return trajectories, finished_episodes(trajectories)
+        return self._envs
+
+    def _collect(
+        self, model: Model, running: list[int], iteration: int
+    ) -> tuple[Trajectories, list[Episodes]]:
+        def policy(obs: Tensor) -> Tensor:
+            return model.policy.apply(model.theta, obs)
+
+        agent, device = self.agent, self.config.device
+        seeds = [self.config.seeds[i] for i in running]
+        noise = generators(seeds, Purpose.ACTIONS, iteration)
+        if agent.plan == "episodes":
+            trajectories = collect_episodes(
+                self._make_envs(len(seeds) * agent.num_rows),
+                policy,
+                start_seeds(seeds, agent.num_rows, iteration, group_size=agent.rollouts_per_start),
+                noise,
+                group_size=agent.rollouts_per_start,
+                device=device,
+            )
+            return trajectories, finished_episodes(trajectories)
+        assert isinstance(agent, SegmentOptions)
+        collector = self._segment_collector(running, iteration)
+        return collector.collect(policy, noise, agent.segment_steps, device=device)
+
+    def _segment_collector(self, running: list[int], iteration: int) -> SegmentCollector:
+        """Environments of the running replicas: freshly reset, or where the last segment ended."""
+        if iteration % ITERATIONS_BETWEEN_RESETS == 0:
+            seeds = [self.config.seeds[i] for i in running]
+            envs = self._make_envs(len(running) * self.agent.num_rows)
+            collector = SegmentCollector(envs, len(running))
+            collector.reset(start_seeds(seeds, self.agent.num_rows, iteration))
+        else:
+            assert self._segments is not None
+            collector, before = self._segments
+            if before != running:
+                collector.keep(np.isin(before, running))
+        self._segments = collector, running
+        return collector
 
     def iterate(self, state: TrainState) -> tuple[TrainState, list[dict[str, Any]]]:
         """One iteration of the running replicas, and their rows for ``metrics.csv``."""
-        index = torch.tensor(state.running, device=state.policy.values.device)
-        replicas = [state.replicas[i] for i in state.running]
+        running = state.running
+        index = torch.tensor(running, device=state.policy.values.device)
+        replicas = [state.replicas[i] for i in running]
         seeds = [r.seed for r in replicas]
         policy = state.policy.rows(index)
         critic = state.critic.rows(index) if state.critic is not None else None
         phi = critic.values if critic is not None else None
-        model = Model(self.policy, policy.values, self.critic, phi)
+        reference = state.reference[index] if state.reference is not None else None
+        model = Model(self.policy, policy.values, self.critic, phi, reference)
 
-        trajectories, episodes = self._collect(model, seeds, state.iteration)
+        trajectories, episodes = self._collect(model, running, state.iteration)
         progress = torch.tensor([r.env_steps / self.agent.steps for r in replicas])
         policy, critic, metrics = learn(
             self.agent,
@@ -261,7 +352,7 @@ class Trainer:
             for r, n, e, ok in zip(replicas, steps, episodes, healthy.tolist(), strict=True)
         ]
         everyone = list(state.replicas)
-        for i, replica in zip(state.running, after, strict=True):
+        for i, replica in zip(running, after, strict=True):
             everyone[i] = replica
         kept = index[healthy]
         new_state = dataclasses.replace(
@@ -300,6 +391,7 @@ class Trainer:
                 config.env,
                 [config.seeds[i] for i in alive],
                 max_episode_steps=config.max_episode_steps,
+                discretise=config.policy == "tabular",
             )
             for i, row in zip(alive, returns, strict=True):
                 mean[i], std[i] = float(row.mean()), float(row.std(ddof=1))
@@ -381,6 +473,7 @@ def evaluate_checkpoint(
         episodes=episodes,
         greedy=greedy,
         max_episode_steps=config.max_episode_steps,
+        discretise=config.policy == "tabular",
     )
     return dict(zip(config.seeds, returns, strict=True))
 
@@ -438,13 +531,14 @@ def _train_loop(
     dashboard = Dashboard(folder.path, steps, metrics_file.latest())
     clock = _Clock(state, trainer.agent.steps)
 
-    def save() -> None:
+    def save(state: TrainState) -> None:
         metrics_file.sync()
         dashboard.flush()
         folder.save_checkpoint(*state.to_checkpoint())
 
     try:
-        saved = time.monotonic()
+        save(state)  # a reference policy, too, is safe from here on
+        resumable, saved = state, time.monotonic()
         while state.running:
             before = state
             after, rows = trainer.iterate(state)
@@ -454,12 +548,14 @@ def _train_loop(
                 after, seconds=clock.seconds(), metrics_size=metrics_file.size
             )
             report(clock.report(before, state))
-            if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
-                save()
-                saved = time.monotonic()
-        save()
+            if trainer.resumable(state):
+                resumable = state
+                if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+                    save(state)
+                    saved = time.monotonic()
+        save(state)
     except KeyboardInterrupt:
-        save()
+        save(resumable)
         raise
     finally:
         dashboard.close()

@@ -1,6 +1,6 @@
 import torch
 
-from pgzoo.model import Model, action_log_prob, apply_where, entropy
+from pgzoo.model import Model, apply_where, entropy, of_actions
 from pgzoo.networks import MLP
 from tests.helpers import make_trajectories
 
@@ -28,7 +28,7 @@ def test_trajectory_gradients_equal_one_backward_pass_each():
         for n in range(2):
             leaf = theta[s : s + 1].clone().requires_grad_()
             log_probs = NETWORK.apply(leaf, batch.obs[s : s + 1, n]).log_softmax(-1)
-            log_prob = action_log_prob(log_probs, batch.action[s : s + 1, n])
+            log_prob = of_actions(log_probs, batch.action[s : s + 1, n])
             (log_prob * weight[s, n]).sum().backward()
             torch.testing.assert_close(got[s, n], leaf.grad[0])
 

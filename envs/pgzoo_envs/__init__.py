@@ -19,11 +19,15 @@ from gymnasium.envs.registration import EnvSpec
 
 from pgzoo_envs.base import ReplicatedVectorEnv
 from pgzoo_envs.cartpole import ReplicatedCartPole
+from pgzoo_envs.discretisers import DISCRETISERS, DiscretisedVectorEnv, Discretiser
 from pgzoo_envs.errors import EnvError
 from pgzoo_envs.processes import ProcessVectorEnv
 from pgzoo_envs.sequential import SequentialVectorEnv, make_single
 
 __all__ = [
+    "DISCRETISERS",
+    "DiscretisedVectorEnv",
+    "Discretiser",
     "EnvError",
     "EnvInfo",
     "ProcessVectorEnv",
@@ -49,8 +53,15 @@ class EnvInfo:
     reward_threshold: float | None
 
 
-def describe(env_id: str, max_episode_steps: int | None = None) -> EnvInfo:
+def describe(
+    env_id: str, max_episode_steps: int | None = None, *, discretise: bool = False
+) -> EnvInfo:
     """Look an environment up and check that it can be used.
+
+    Args:
+        env_id: an id registered with Gymnasium.
+        max_episode_steps: time limit in place of the registered one.
+        discretise: as for :func:`make`.
 
     Raises:
         EnvError: for an unknown id (with near names), an environment that cannot be made here, and
@@ -69,6 +80,8 @@ def describe(env_id: str, max_episode_steps: int | None = None) -> EnvInfo:
     if action_space.start != 0:
         raise EnvError(f"{env_id} numbers its actions from {action_space.start}; expected from 0.")
     assert isinstance(observation_space, (spaces.Box, spaces.Discrete))
+    if discretise and isinstance(observation_space, spaces.Box):
+        observation_space = spaces.Discrete(_discretiser(env_id).num_states)
     return EnvInfo(
         id=env_id,
         observation_space=observation_space,
@@ -84,6 +97,7 @@ def make(
     *,
     max_episode_steps: int | None = None,
     processes: int | None = None,
+    discretise: bool = False,
 ) -> ReplicatedVectorEnv:
     """Make ``num_envs`` copies of an environment that step together.
 
@@ -93,11 +107,19 @@ def make(
         max_episode_steps: time limit in place of the registered one.
         processes: how many share the stepping; by default one per processor, unless there are few
             rows. CartPole's rows are one array operation and need no more than this one.
+        discretise: turn continuous observations into the states of the environment's discretiser;
+            finite environments stay as they are.
 
     Raises:
         EnvError: see :func:`describe`.
     """
-    spec = _spec(env_id, max_episode_steps)
+    envs = _make(_spec(env_id, max_episode_steps), num_envs, processes)
+    if discretise and isinstance(envs.single_observation_space, spaces.Box):
+        return DiscretisedVectorEnv(envs, _discretiser(env_id))
+    return envs
+
+
+def _make(spec: EnvSpec, num_envs: int, processes: int | None) -> ReplicatedVectorEnv:
     if spec.entry_point == "gymnasium.envs.classic_control.cartpole:CartPoleEnv" and (
         not spec.kwargs and not spec.additional_wrappers and spec.max_episode_steps is not None
     ):
@@ -107,6 +129,16 @@ def make(
     if processes > 1 and isinstance(spec.entry_point, str):
         return ProcessVectorEnv(spec, num_envs, processes)
     return SequentialVectorEnv(partial(make_single, spec), num_envs)
+
+
+def _discretiser(env_id: str) -> Discretiser:
+    if env_id not in DISCRETISERS:
+        raise EnvError(
+            f"Expected finitely many states for a tabular policy, but {env_id} has continuous "
+            f"observations and no discretiser. There are ones for {', '.join(DISCRETISERS)}; "
+            "elsewhere use --policy linear or mlp."
+        )
+    return DISCRETISERS[env_id]
 
 
 def _spec(env_id: str, max_episode_steps: int | None) -> EnvSpec:

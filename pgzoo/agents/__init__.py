@@ -28,6 +28,13 @@ class Entry:
 
 
 AGENTS = {
+    "all-actions": Entry(
+        "pgzoo.agents.all_actions",
+        "AllActions",
+        "expected policy gradient with a learned q̂ for every action",
+        "Σ_a q̂(s,a) ∇π(a|s)",
+        "Sutton & Barto 13.2–13.3; Asadi et al. 2017; Ciosek & Whiteson 2018",
+    ),
     "reinforce": Entry(
         "pgzoo.agents.reinforce",
         "Reinforce",
@@ -41,6 +48,55 @@ AGENTS = {
         "REINFORCE with a batch mean, per-time-step mean, learned V(s) or optimal constant",
         "Ψ = G_t − b",
         "Williams 1992; Greensmith et al. 2004",
+    ),
+    "actor-critic": Entry(
+        "pgzoo.agents.actor_critic",
+        "ActorCritic",
+        "advantage actor-critic, bootstrapping from a learned V(s)",
+        "Ψ = GAE(γ, λ)",
+        "Sutton et al. 1999; Schulman et al. 2016",
+    ),
+    "rloo": Entry(
+        "pgzoo.agents.rloo",
+        "RLOO",
+        "K rollouts from each start, each one's baseline the mean of the others",
+        "Ψ = R − mean of the others",
+        "Kool et al. 2019; Ahmadian et al. 2024",
+    ),
+    "grpo": Entry(
+        "pgzoo.agents.grpo",
+        "GRPO",
+        "returns standardised within their group, clipped ratio, mean over each trajectory",
+        "Ψ = (R − group mean) / group std",
+        "Shao et al. 2024",
+    ),
+    "dr-grpo": Entry(
+        "pgzoo.agents.dr_grpo",
+        "DrGRPO",
+        "GRPO without division by std and by length",
+        "Ψ = R − group mean",
+        "Liu et al. 2025",
+    ),
+    "reinforce++": Entry(
+        "pgzoo.agents.reinforce_pp",
+        "ReinforcePP",
+        "one rollout per start, returns whitened over the batch, clipped ratio",
+        "Ψ = whiten(G_t)",
+        "Hu et al. 2025",
+    ),
+    "reinforce++-baseline": Entry(
+        "pgzoo.agents.reinforce_pp_baseline",
+        "ReinforcePPBaseline",
+        "group mean subtracted, then whitened over the batch, clipped ratio",
+        "Ψ = whiten(R − group mean)",
+        "Hu et al. 2025",
+    ),
+    "ppo": Entry(
+        "pgzoo.agents.ppo",
+        "PPO",
+        "several epochs of minibatches with the clipped ratio and a learned V(s)",
+        "Ψ = standardised GAE(γ, λ)",
+        "Schulman et al. 2017",
     ),
 }
 

@@ -8,11 +8,11 @@ Sampling plan: N complete episodes from independent starts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from torch import Tensor
 
-from pgzoo.agents.base import Agent, option
+from pgzoo.agents.base import PSI_SCALE, Agent, option
 from pgzoo.errors import UsageError
 from pgzoo.estimators import discount_weights, episode_return, returns_to_go
 from pgzoo.model import Model
@@ -30,18 +30,30 @@ class Reinforce(Agent):
     gamma_t: bool = option(
         False, "weigh step t by γ^t, which makes G_t exact for the discounted objective"
     )
+    psi_scale: Literal["none", "rms"] = option("rms", PSI_SCALE)
 
     defaults: ClassVar[dict[str, dict[str, Any]]] = {
-        "CartPole-v1": {"steps": 300_000},
+        "CartPole-v1": {
+            "steps": 700_000,
+            "episodes": 8,
+            "learning_rate": 3e-3,
+            "lr_schedule": "linear",
+        },
     }
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
+    def check(self) -> None:
+        """The two ways to be exact exclude each other."""
+        super().check()
         if self.whole_return and self.gamma_t:
             raise UsageError(
                 "Expected --gamma-t with returns-to-go, got --whole-return too. With the whole "
                 "return the gradient is already exact, and γ^t would discount it twice: drop one."
             )
+
+    @property
+    def num_rows(self) -> int:
+        """A row for every episode."""
+        return self.episodes
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """G_t, or R at every step."""

@@ -36,13 +36,22 @@ class ReinforceBaseline(CriticOptions, Reinforce):
 
     defaults: ClassVar[dict[str, dict[str, Any]]] = {
         "CartPole-v1": {"steps": 120_000},
-        "LunarLander-v3": {"baseline": "value", "steps": 1_000_000},
+        "LunarLander-v3": {
+            "baseline": "value",
+            "steps": 1_000_000,
+            "episodes": 8,
+            "gamma": 0.995,
+            "learning_rate": 1e-2,
+            "lr_schedule": "linear",
+            "critic_learning_rate": 3e-3,
+            "reward_scale": 0.02,
+        },
     }
 
     @property
-    def uses_critic(self) -> bool:
+    def critic(self) -> Literal["none", "state", "action"]:
         """Only the learned V(s) needs one."""
-        return self.baseline == "value"
+        return "state" if self.baseline == "value" else "none"
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """G_t − b ``[S, N, T]``."""

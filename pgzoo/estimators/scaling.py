@@ -21,3 +21,24 @@ def root_mean_square(psi: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
     """
     square = torch.where(mask, psi, 0).square().sum((-2, -1), keepdim=True)
     return (square / mask.sum((-2, -1), keepdim=True).clamp(min=1) + eps).sqrt()
+
+
+def whiten(psi: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
+    """(Ψ − mean) / √(variance + eps) over all real steps of the batch.
+
+    The variance is Bessel-corrected. As used by REINFORCE++ (Hu et al. 2025, eq. 4) and, per
+    minibatch, by most implementations of PPO.
+
+    Args:
+        psi: ``[..., N, T]``.
+        mask: real transitions, ``[..., N, T]``.
+        eps: added under the root.
+
+    Returns:
+        ``[..., N, T]``, zero where the mask is false.
+    """
+    count = mask.sum((-2, -1), keepdim=True)
+    mean = torch.where(mask, psi, 0).sum((-2, -1), keepdim=True) / count.clamp(min=1)
+    centered = torch.where(mask, psi - mean, 0)
+    variance = centered.square().sum((-2, -1), keepdim=True) / (count - 1).clamp(min=1)
+    return centered / (variance + eps).sqrt()

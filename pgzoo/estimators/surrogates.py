@@ -1,7 +1,8 @@
-"""Surrogates: per-step objectives whose gradient puts Ψ on the score function ∇log π."""
+"""Surrogates: per-step objectives, to be maximised, whose gradient puts Ψ on the score ∇log π."""
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 
@@ -13,6 +14,92 @@ def score_function_surrogate(log_prob: Tensor, psi: Tensor) -> Tensor:
         psi: effective weight, ``[..., T]``, taken as a constant.
 
     Returns:
-        ``[..., T]``, to be maximised.
+        ``[..., T]``.
     """
     return psi.detach() * log_prob
+
+
+def importance_ratio(log_prob: Tensor, old_log_prob: Tensor, mask: Tensor) -> Tensor:
+    """ρ_t = π(a_t|s_t) / π_old(a_t|s_t) of every step.
+
+    Args:
+        log_prob: under the differentiated policy, ``[..., T]``.
+        old_log_prob: under the policy that acted, ``[..., T]``.
+        mask: real transitions, ``[..., T]``.
+
+    Returns:
+        ``[..., T]``, 1 where the mask is false.
+    """
+    return torch.where(mask, log_prob - old_log_prob, 0).exp()
+
+
+def trajectory_ratio(log_prob: Tensor, old_log_prob: Tensor, mask: Tensor) -> Tensor:
+    """One ratio for each trajectory, the geometric mean of its steps' ratios, at every step.
+
+    The length-normalised sequence ratio of GSPO (Zheng et al. 2025, eq. 7).
+
+    Args:
+        log_prob: under the differentiated policy, ``[..., T]``.
+        old_log_prob: under the policy that acted, ``[..., T]``.
+        mask: real transitions, ``[..., T]``.
+
+    Returns:
+        ``[..., T]``, the same at all steps of a row.
+    """
+    total = torch.where(mask, log_prob - old_log_prob, 0).sum(-1, keepdim=True)
+    mean = total / mask.sum(-1, keepdim=True).clamp(min=1)
+    return mean.exp().expand(mask.shape)
+
+
+def clipped_surrogate(ratio: Tensor, psi: Tensor, clip: float) -> Tensor:
+    """min(ρΨ, clip(ρ, 1−ε, 1+ε)Ψ). Schulman et al. (2017), eq. 7.
+
+    Args:
+        ratio: ρ, ``[..., T]``.
+        psi: effective weight at ρ = 1, ``[..., T]``, taken as a constant.
+        clip: ε > 0.
+
+    Returns:
+        ``[..., T]``.
+    """
+    psi = psi.detach()
+    return torch.minimum(ratio * psi, ratio.clamp(1 - clip, 1 + clip) * psi)
+
+
+def clipped_weight(ratio: Tensor, psi: Tensor, clip: float) -> Tensor:
+    """Effective weight of the clipped surrogate: what stands before ∇log π in its gradient.
+
+    ρΨ inside the trust region; 0 where clipping bites, that is where Ψ > 0 and ρ > 1 + ε, or Ψ < 0
+    and ρ < 1 − ε.
+
+    Args:
+        ratio: ρ, ``[..., T]``.
+        psi: ``[..., T]``.
+        clip: ε > 0.
+
+    Returns:
+        ``[..., T]``.
+    """
+    return torch.where(is_clipped(ratio, psi, clip), 0, ratio * psi)
+
+
+def is_clipped(ratio: Tensor, psi: Tensor, clip: float) -> Tensor:
+    """Where clipping bites, ``[..., T]``; arguments as for ``clipped_weight``."""
+    return ((psi > 0) & (ratio > 1 + clip)) | ((psi < 0) & (ratio < 1 - clip))
+
+
+def all_actions_surrogate(log_probs: Tensor, action_values: Tensor) -> Tensor:
+    """Σ_a π(a|s) q̂(s,a): the expectation over actions in place of a sample.
+
+    Sutton & Barto (2018), section 13.3; the mean actor-critic of Asadi et al. (2017) and expected
+    policy gradients of Ciosek & Whiteson (2018). Its gradient Σ_a q̂(s,a) ∇π(a|s) is the expected
+    gradient of the score-function surrogate with Ψ = q̂(s,a).
+
+    Args:
+        log_probs: of all actions under the differentiated policy, ``[..., T, A]``.
+        action_values: q̂, ``[..., T, A]``, taken as constants.
+
+    Returns:
+        ``[..., T]``.
+    """
+    return (log_probs.exp() * action_values.detach()).sum(-1)

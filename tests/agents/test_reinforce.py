@@ -3,10 +3,11 @@ import torch
 
 from pgzoo.agents.reinforce import Reinforce
 from pgzoo.agents.reinforce_baseline import ReinforceBaseline
+from pgzoo.batch import Batch
 from pgzoo.errors import UsageError
 from pgzoo.estimators import episode_return, returns_to_go
 from pgzoo.learner import policy_gradient
-from pgzoo.model import Model, action_log_prob
+from pgzoo.model import Model, of_actions
 from pgzoo.networks import MLP
 from tests.helpers import make_trajectories
 
@@ -28,7 +29,7 @@ def gradient_by_loop(model, weight):
         theta = model.theta[s : s + 1].clone().requires_grad_()
         for n, t in BATCH.mask[s].nonzero().tolist():
             log_probs = POLICY.apply(theta, BATCH.obs[s, n, t].view(1, 1, -1)).log_softmax(-1)
-            step = action_log_prob(log_probs, BATCH.action[s, n, t].view(1, 1))
+            step = of_actions(log_probs, BATCH.action[s, n, t].view(1, 1))
             (weight[s, n, t] * step.sum()).backward()
         rows.append(theta.grad[0])
     return torch.stack(rows)
@@ -49,7 +50,7 @@ def test_gradient_is_the_weighted_sum_of_scores():
     model = make_model()
     agent = Reinforce(gamma=0.9, gamma_t=True, aggregation="sum")
     psi = agent.psi(BATCH, model)
-    got, _ = policy_gradient(agent, model, BATCH, psi)
+    got, _ = policy_gradient(agent, model, Batch(BATCH, psi))
     weight = psi / 3 * 0.9 ** torch.arange(5)
     torch.testing.assert_close(got, gradient_by_loop(model, weight))
 
@@ -93,6 +94,6 @@ def test_optimal_baseline_with_the_whole_return_is_greensmiths_formula():
 
 
 def test_only_the_learned_baseline_needs_a_critic():
-    assert ReinforceBaseline(baseline="value").uses_critic
-    assert not ReinforceBaseline(baseline="optimal").uses_critic
-    assert not Reinforce().uses_critic
+    assert ReinforceBaseline(baseline="value").critic == "state"
+    assert ReinforceBaseline(baseline="optimal").critic == "none"
+    assert Reinforce().critic == "none"

@@ -1,0 +1,31 @@
+"""Actor-critic: the critic's TD errors say which actions were better than expected.
+
+    Ψ_t = Â_t, the generalised advantage estimate (λ = 0: the one-step TD error)
+
+Sampling plan: segments of fixed length from environments that keep running. Sources: Sutton et al.
+(1999); Schulman et al. (2016) for GAE.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor
+
+from pgzoo.agents.base import PSI_SCALE, SegmentOptions, option
+from pgzoo.model import Model
+from pgzoo.rollout import Trajectories
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActorCritic(SegmentOptions):
+    """Advantage actor-critic with GAE(γ, λ)."""
+
+    psi_scale: Literal["none", "rms"] = option("rms", PSI_SCALE)
+
+    defaults: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
+        """Â_t ``[S, N, T]``."""
+        return self.advantage(trajectories, model)

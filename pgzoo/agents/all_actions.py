@@ -1,0 +1,52 @@
+"""All-actions policy gradient: a learned q̂ for every action instead of the sampled one.
+
+    ∇J ≈ Σ_t Σ_a q̂(s_t, a) ∇π(a|s_t),    Ψ_t(a) = q̂(s_t, a) − Σ_b π(b|s_t) q̂(s_t, b)
+
+Subtracting the expectation changes nothing in the sum. q̂ is fitted to λ-returns of the actions
+taken. Sampling plan: segments, or complete episodes. Sources: Sutton & Barto (2018), sections 13.2
+and 13.3; Asadi et al. (2017); Ciosek & Whiteson (2018).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+from torch import Tensor
+
+from pgzoo.agents.base import PSI_SCALE, SegmentOptions, option
+from pgzoo.batch import Batch
+from pgzoo.estimators import all_actions_surrogate
+from pgzoo.model import Model
+from pgzoo.rollout import Trajectories
+
+
+@dataclass(frozen=True, kw_only=True)
+class AllActions(SegmentOptions):
+    """Expected policy gradient with a learned action-value function."""
+
+    sampling: Literal["segments", "episodes"] = option(
+        "segments", "rows of the batch: segments, or one complete episode of each environment"
+    )
+    psi_scale: Literal["none", "rms"] = option("rms", PSI_SCALE)
+
+    defaults: ClassVar[dict[str, dict[str, Any]]] = {}
+
+    @property
+    def plan(self) -> Literal["episodes", "segments"]:
+        """As chosen."""
+        return self.sampling
+
+    @property
+    def critic(self) -> Literal["none", "state", "action"]:
+        """q̂(s, a)."""
+        return "action"
+
+    def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
+        """q̂ less its expectation, ``[S, N, T, A]``."""
+        action_values = model.action_values(trajectories.obs, trajectories.mask)
+        return action_values - model.values(trajectories.obs, trajectories.mask).unsqueeze(-1)
+
+    def surrogate(self, log_probs: Tensor, batch: Batch) -> Tensor:
+        """Σ_a π(a|s) Ψ(a)."""
+        return all_actions_surrogate(log_probs, batch.psi)

@@ -1,0 +1,106 @@
+"""Baselines from the other rollouts of the same start: groups of K adjacent members."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+
+def _grouped(x: Tensor, group_size: int, dim: int) -> Tensor:
+    """Split axis ``dim`` of length N into ``[N/K, K]``."""
+    n = x.shape[dim]
+    if group_size < 1 or n % group_size:
+        raise ValueError(
+            f"Expected a number of trajectories that a group size of {group_size} divides, got {n}."
+        )
+    return x.unflatten(dim, (n // group_size, group_size))
+
+
+def leave_one_out(returns: Tensor, group_size: int) -> Tensor:
+    """R_k − mean of the other K − 1 members, = K/(K−1) · (R_k − group mean).
+
+    The baseline does not depend on the member it is subtracted from, so the estimator stays
+    unbiased. Kool, van Hoof & Welling (2019); RLOO of Ahmadian et al. (2024), eq. 8.
+
+    Args:
+        returns: ``[..., N]``, members of a group adjacent.
+        group_size: K ≥ 2, a divisor of N.
+
+    Returns:
+        ``[..., N]``.
+
+    Raises:
+        ValueError: for K < 2 or an N that K does not divide.
+    """
+    if group_size < 2:
+        raise ValueError(f"Leaving one out needs groups of at least 2, got {group_size}.")
+    return group_center(returns, group_size) * (group_size / (group_size - 1))
+
+
+def leave_one_out_per_step(returns: Tensor, mask: Tensor, group_size: int) -> Tensor:
+    """G_{k,t} − mean of the other members' returns-to-go at the same step.
+
+    Only members whose episode reached step t count; where there is none, nothing is subtracted.
+
+    Args:
+        returns: returns-to-go ``[..., N, T]``, members of a group adjacent.
+        mask: real transitions, ``[..., N, T]``.
+        group_size: K ≥ 2, a divisor of N.
+
+    Returns:
+        ``[..., N, T]``, zero where the mask is false.
+
+    Raises:
+        ValueError: for K < 2 or an N that K does not divide.
+    """
+    if group_size < 2:
+        raise ValueError(f"Leaving one out needs groups of at least 2, got {group_size}.")
+    g = _grouped(torch.where(mask, returns, 0), group_size, -2)
+    real = _grouped(mask, group_size, -2)
+    others = real.sum(-2, keepdim=True) - real.to(g.dtype)
+    mean = (g.sum(-2, keepdim=True) - g) / others.clamp(min=1)
+    return torch.where(real, g - mean, 0).flatten(-3, -2)
+
+
+def group_center(returns: Tensor, group_size: int) -> Tensor:
+    """R_k − group mean, the advantage of Dr. GRPO (Liu et al. 2025, section 3.2).
+
+    A group of one has baseline 0.
+
+    Args:
+        returns: ``[..., N]``, members of a group adjacent.
+        group_size: K, a divisor of N.
+
+    Returns:
+        ``[..., N]``.
+
+    Raises:
+        ValueError: for an N that K does not divide.
+    """
+    group = _grouped(returns, group_size, -1)
+    if group_size == 1:
+        return returns
+    return (group - group.mean(-1, keepdim=True)).flatten(-2)
+
+
+def group_standardize(returns: Tensor, group_size: int, eps: float = 1e-6) -> Tensor:
+    """(R_k − group mean) / (group std + eps), the advantage of GRPO (Shao et al. 2024, sec. 4.1.2).
+
+    The standard deviation is Bessel-corrected. A group of one has baseline 0 and deviation 1.
+
+    Args:
+        returns: ``[..., N]``, members of a group adjacent.
+        group_size: K, a divisor of N.
+        eps: added to the standard deviation.
+
+    Returns:
+        ``[..., N]``.
+
+    Raises:
+        ValueError: for an N that K does not divide.
+    """
+    group = _grouped(returns, group_size, -1)
+    if group_size == 1:
+        return returns
+    deviation = group.std(-1, keepdim=True) + eps
+    return ((group - group.mean(-1, keepdim=True)) / deviation).flatten(-2)

@@ -1,0 +1,38 @@
+"""Sample-based estimators of KL(π ‖ π_ref) from actions drawn from π.
+
+With r = π_ref(a|s) / π(a|s), after J. Schulman's note "Approximating KL divergence" (2020).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+KL_ESTIMATORS = ("k1", "k2", "k3")
+
+
+def kl_estimate(log_prob: Tensor, reference_log_prob: Tensor, estimator: str) -> Tensor:
+    """Per-action estimates whose mean over a ~ π estimates the divergence.
+
+    - ``k1`` = −log r: unbiased, may be negative, of high variance.
+    - ``k2`` = ½ (log r)²: biased, never negative; its gradient is unbiased.
+    - ``k3`` = r − 1 − log r: unbiased and never negative; GRPO's choice (Shao et al. 2024, eq. 4).
+
+    Args:
+        log_prob: log π(a|s), ``[...]``.
+        reference_log_prob: log π_ref(a|s), ``[...]``.
+        estimator: one of ``KL_ESTIMATORS``.
+
+    Returns:
+        ``[...]``, in nats.
+
+    Raises:
+        ValueError: for another estimator.
+    """
+    log_ratio = reference_log_prob - log_prob
+    if estimator == "k1":
+        return -log_ratio
+    if estimator == "k2":
+        return log_ratio.square() / 2
+    if estimator == "k3":
+        return log_ratio.exp() - 1 - log_ratio
+    raise ValueError(f"Expected a KL estimator among {KL_ESTIMATORS}, got {estimator!r}.")
