@@ -16,6 +16,7 @@ Policy = Callable[[Tensor], Tensor]
 """Observations ``[S, B, ...]`` to action logits ``[S, B, A]``."""
 
 STEPS_PER_DRAW = 64
+ROWS_WORTH_THREADS = 512
 
 
 @dataclass(frozen=True)
@@ -80,9 +81,13 @@ def sample_actions(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
 
 @contextmanager
 def _threads_for(envs: ReplicatedVectorEnv) -> Iterator[None]:
-    """Leave the processors to environments that use them all."""
+    """One thread where more would slow torch down.
+
+    Environments in several processes need the processors themselves, and on small batches threads
+    wait for each other longer than they work.
+    """
     before = torch.get_num_threads()
-    if envs.num_processes > 1:
+    if envs.num_processes > 1 or envs.num_envs < ROWS_WORTH_THREADS:
         torch.set_num_threads(1)
     try:
         yield

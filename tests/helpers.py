@@ -1,5 +1,7 @@
 """Small batches and runs that several test files use."""
 
+import dataclasses
+
 import torch
 
 from pgzoo.agents import agent_class
@@ -32,11 +34,13 @@ def make_trajectories(lengths, num_actions=2, obs_dim=3, seed=0, dtype=torch.flo
     )
 
 
-def make_config(agent="reinforce-baseline", env="CartPole-v1", seeds=(0, 1), **hyperparameters):
-    options = {"stop_when_solved": hyperparameters.pop("stop_when_solved", False)}
-    options["max_episode_steps"] = hyperparameters.pop("max_episode_steps", None)
-    import dataclasses
-
-    small = {"steps": 2_000, "hidden": (8,), "episodes": 4} | hyperparameters
+def make_config(agent="reinforce-baseline", env="CartPole-v1", seeds=(0, 1), **options):
+    run = {
+        "policy": options.pop("policy", "mlp"),
+        "stop_when_solved": options.pop("stop_when_solved", False),
+        "max_episode_steps": options.pop("max_episode_steps", None),
+    }
+    small = {"steps": 2_000, "hidden": (8,), "episodes": 4} | options
+    small = {k: v for k, v in small.items() if v is not None}
     chosen = dataclasses.asdict(agent_class(agent).for_env(env, **small))
-    return RunConfig(agent, env, "mlp", tuple(seeds), "cpu", hyperparameters=chosen, **options)
+    return RunConfig(agent, env, seeds=tuple(seeds), device="cpu", hyperparameters=chosen, **run)

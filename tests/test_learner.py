@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgzoo.agents.reinforce_baseline import ReinforceBaseline
-from pgzoo.learner import Parameters, explained_variance, learn, minibatches
+from pgzoo.learner import Parameters, explained_variance, learn
 from pgzoo.model import Model
 from pgzoo.networks import MLP
 from tests.helpers import make_trajectories
@@ -95,20 +95,6 @@ def test_the_critic_learns_its_targets():
     _, _, second = one_step(agent, batch, policy, critic, [0])
     assert second["critic_loss"] < 0.05 < first["critic_loss"] + 1
     assert second["explained_variance"] > 0.9
-
-
-@given(
-    st.lists(st.lists(st.integers(1, 9), min_size=3, max_size=3), min_size=1, max_size=4),
-    st.integers(1, 5),
-)
-def test_minibatches_deal_every_real_step_once_per_epoch(lengths, parts):
-    mask = torch.arange(9) < torch.tensor(lengths)[..., None]
-    rngs = [np.random.default_rng(s) for s in range(len(lengths))]
-    seen = torch.zeros_like(mask.flatten(1), dtype=torch.long)
-    for index, real in minibatches(mask, 2, parts, rngs):
-        for s in range(len(lengths)):
-            seen[s] += torch.bincount(index[s][real[s]], minlength=seen.shape[1])
-    assert torch.equal(seen, 2 * mask.flatten(1).long())
 
 
 def test_explained_variance():

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import pgzoo.train
+from pgzoo.agents import AGENTS
 from pgzoo.errors import UsageError
 from pgzoo.rollout import Episodes
 from pgzoo.runs import RunFolder
@@ -53,12 +54,87 @@ def test_a_run_leaves_a_complete_folder(tmp_path):
     assert list((tmp_path / "run" / "seed-3").glob("events*"))
 
 
-@pytest.mark.parametrize("agent", ["reinforce", "reinforce-baseline"])
-def test_a_replicas_run_does_not_depend_on_its_company(tmp_path, agent):
-    alone = run(tmp_path / "alone", make_config(agent, seeds=(4,)))
-    among = run(tmp_path / "among", make_config(agent, seeds=(2, 4, 9)))
+SMALL = {
+    "actor-critic": {"envs": 3, "segment_steps": 16},
+    "all-actions": {"envs": 3, "segment_steps": 16},
+    "ppo": {"envs": 3, "segment_steps": 16, "minibatches": 2},
+    "rloo": {"group_size": 2},
+    "grpo": {"group_size": 2},
+    "dr-grpo": {"group_size": 2},
+    "reinforce++-baseline": {"group_size": 2},
+}
+
+
+def small_config(agent, **options):
+    small = SMALL.get(agent, {}) | options
+    return make_config(agent, **({"episodes": None} if "envs" in small else {}) | small)
+
+
+@pytest.mark.parametrize("policy", ["mlp", "tabular"])
+@pytest.mark.parametrize("agent", AGENTS)
+def test_a_replicas_run_does_not_depend_on_its_company(tmp_path, agent, policy):
+    alone = run(tmp_path / "alone", small_config(agent, seeds=(4,), policy=policy))
+    among = run(tmp_path / "among", small_config(agent, seeds=(2, 4, 9), policy=policy))
     assert alone["env_steps_per_seed"][0] == among["env_steps_per_seed"][1]
     assert alone["eval_mean"][0] == among["eval_mean"][1]
+
+
+@pytest.mark.parametrize("env", ["FrozenLake-v1", "CliffWalking-v1"])
+@pytest.mark.parametrize("agent", AGENTS)
+def test_every_agent_runs_a_table_on_finite_environments(tmp_path, agent, env):
+    config = small_config(
+        agent, env=env, policy="tabular", steps=600, max_episode_steps=50, seeds=(0, 1)
+    )
+    assert run(tmp_path / "run", config)["failed"] == [None, None]
+
+
+def test_all_actions_also_learns_from_complete_episodes(tmp_path):
+    config = small_config("all-actions", sampling="episodes", seeds=(0,))
+    assert run(tmp_path / "run", config)["failed"] == [None]
+
+
+@pytest.mark.parametrize(
+    ("agent", "placement"),
+    [("grpo", "loss"), ("reinforce++", "reward"), ("rloo", "reward"), ("dr-grpo", "reward")],
+)
+def test_a_strong_penalty_keeps_the_policy_near_its_reference(tmp_path, agent, placement):
+    """From the uniform policy it starts with, a big β pulls it to a reference far away."""
+    reference = tmp_path / "reference"
+    far = small_config("reinforce", seeds=(0, 1), steps=4_000, learning_rate=0.05)
+    run(reference, far)
+    options = {"seeds": (1,), "steps": 6_000, "reference": str(reference)}
+    distances = []
+    for coef in (1e-6, 20.0):
+        path = tmp_path / f"{agent}-{coef}"
+        config = small_config(agent, kl_coef=coef, kl_placement=placement, **options)
+        run(path, config)
+        tensors, _ = RunFolder.open(path).load_checkpoint()
+        trainer = prepare(config)
+        obs = torch.randn(1, 500, 4, generator=torch.Generator().manual_seed(0)) * 0.3
+        own, ref = (
+            trainer.policy.apply(tensors[k], obs).log_softmax(-1)
+            for k in ("policy.values", "reference.values")
+        )
+        expected, _ = RunFolder.open(reference).load_checkpoint()
+        assert torch.equal(tensors["reference.values"][0], expected["policy.values"][1])
+        distances.append((own.exp() * (own - ref)).sum(-1).mean().item())
+    assert distances[1] < 0.7 * distances[0]
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"env": "Acrobot-v1"}, "--env CartPole-v1"),
+        ({"policy": "linear"}, "--policy mlp, got one of --env CartPole-v1 --policy linear"),
+        ({"hidden": (9,)}, "Give the same --hidden"),
+        ({"seeds": (7,)}, "has no seed 0"),
+    ],
+)
+def test_a_reference_must_fit(tmp_path, other, message):
+    run(tmp_path / "reference", small_config("reinforce", steps=10, **other))
+    config = small_config("grpo", kl_coef=0.1, reference=str(tmp_path / "reference"))
+    with pytest.raises(UsageError, match=message):
+        prepare(config).initial_state()
 
 
 def test_the_same_run_twice_gives_the_same_bits(tmp_path):
@@ -67,11 +143,19 @@ def test_the_same_run_twice_gives_the_same_bits(tmp_path):
     assert results(tmp_path / "one") == results(tmp_path / "two")
 
 
-@pytest.mark.parametrize("baseline", ["time-step-mean", "value"])
-def test_interrupted_and_resumed_gives_the_same_bits(tmp_path, monkeypatch, baseline):
-    config = make_config(baseline=baseline, lr_schedule="linear")
+@pytest.mark.parametrize(
+    ("agent", "options"),
+    [
+        ("reinforce-baseline", {"baseline": "time-step-mean"}),
+        ("reinforce-baseline", {"baseline": "value"}),
+        ("grpo", {"group_size": 2, "minibatches": 2}),
+        ("ppo", {"episodes": None, "envs": 3, "segment_steps": 16, "steps": 4_000}),
+    ],
+)
+def test_interrupted_and_resumed_gives_the_same_bits(tmp_path, agent, options):
+    config = make_config(agent, lr_schedule="linear", **options)
     run(tmp_path / "whole", config)
-    stops = iter([1, 2, 5, 9])
+    stops = iter([1, 2, 5, 9] if agent != "ppo" else [3, 17, 20, 40])
     stop = [next(stops)]
 
     def interrupt(report):
@@ -195,7 +279,7 @@ def test_a_full_disk_is_explained_and_the_run_can_go_on(tmp_path, monkeypatch):
     with pytest.raises(UsageError, match=r"No space left on device.*--resume"):
         train(config, folder)
     monkeypatch.undo()
-    assert folder.load_checkpoint()[1]["iteration"] == 3
+    assert folder.load_checkpoint()[1]["iteration"] == saved[-1]
     train(config, folder)
     assert results(tmp_path / "whole") == results(tmp_path / "parts")
 

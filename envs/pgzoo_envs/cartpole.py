@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
+from gymnasium import spaces
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from pgzoo_envs.base import ReplicatedVectorEnv, StepResult
+
+
+@cache
+def _actions_of(num_rows: int) -> spaces.Space:
+    """Making a space takes as long as a step."""
+    return batch_space(spaces.Discrete(2), num_rows)
 
 
 class _Dynamics(CartPoleVectorEnv):
@@ -20,7 +29,7 @@ class _Dynamics(CartPoleVectorEnv):
     ) -> None:
         """Go on with states ``[4, n]``, step counts ``[n]`` and who is to be reset, ``[n]``."""
         self.num_envs = len(steps)
-        self.action_space = batch_space(self.single_action_space, len(steps))
+        self.action_space = _actions_of(len(steps))
         self.state, self.steps, self.prev_done = state, steps, done
 
 

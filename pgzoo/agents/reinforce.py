@@ -33,12 +33,7 @@ class Reinforce(Agent):
     psi_scale: Literal["none", "rms"] = option("rms", PSI_SCALE)
 
     defaults: ClassVar[dict[str, dict[str, Any]]] = {
-        "CartPole-v1": {
-            "steps": 700_000,
-            "episodes": 8,
-            "learning_rate": 3e-3,
-            "lr_schedule": "linear",
-        },
+        "CartPole-v1": {"steps": 600_000, "lr_schedule": "linear"},
     }
 
     def check(self) -> None:

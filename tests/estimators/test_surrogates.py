@@ -1,0 +1,149 @@
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgzoo.estimators import (
+    all_actions_surrogate,
+    clipped_surrogate,
+    clipped_weight,
+    importance_ratio,
+    is_clipped,
+    kl_estimate,
+    score_function_surrogate,
+    trajectory_ratio,
+)
+
+CLIP = 0.2
+
+
+def gradient(function, log_prob):
+    leaf = log_prob.clone().requires_grad_()
+    function(leaf).sum().backward()
+    return leaf.grad
+
+
+def test_score_function_puts_psi_on_the_score():
+    psi = torch.tensor([1.0, -2.0, 0.5])
+    got = gradient(lambda lp: score_function_surrogate(lp, psi), torch.randn(3))
+    assert torch.equal(got, psi)
+
+
+# Either side of either boundary of the trust region, for either sign of Ψ.
+CASES = [
+    (0.79, 1.0, 0.79),
+    (0.81, 1.0, 0.81),
+    (1.19, 1.0, 1.19),
+    (1.21, 1.0, 0.0),
+    (0.79, -1.0, 0.0),
+    (0.81, -1.0, -0.81),
+    (1.19, -1.0, -1.19),
+    (1.21, -1.0, -1.21),
+]
+
+
+@pytest.mark.parametrize(("ratio", "psi", "weight"), CASES)
+def test_clipped_gradient_is_the_effective_weight_by_hand(ratio, psi, weight):
+    old = torch.tensor([-1.3])
+    log_prob = old + torch.tensor([ratio]).log()
+    psi_t, mask = torch.tensor([psi]), torch.tensor([True])
+
+    def objective(lp):
+        return clipped_surrogate(importance_ratio(lp, old, mask), psi_t, CLIP)
+
+    assert gradient(objective, log_prob).item() == pytest.approx(weight, abs=1e-6)
+    got = clipped_weight(torch.tensor([ratio]), psi_t, CLIP)
+    assert got.item() == pytest.approx(weight, abs=1e-6)
+    assert is_clipped(torch.tensor([ratio]), psi_t, CLIP).item() == (weight == 0)
+
+
+@given(st.floats(-1, 1), st.floats(-3, 3), st.floats(0.05, 0.5))
+def test_clipped_gradient_is_its_effective_weight_times_the_score(log_ratio, psi, clip):
+    old, psi_t = torch.tensor([-1.0], dtype=torch.float64), torch.tensor([psi]).double()
+    mask = torch.tensor([True])
+    log_prob = old + log_ratio
+    ratio = importance_ratio(log_prob, old, mask)
+    if min((ratio - 1 - clip).abs(), (ratio - 1 + clip).abs()) < 1e-6:
+        return  # on the boundary itself either side's gradient is right
+    got = gradient(
+        lambda lp: clipped_surrogate(importance_ratio(lp, old, mask), psi_t, clip), log_prob
+    )
+    torch.testing.assert_close(got, clipped_weight(ratio, psi_t, clip))
+
+
+def test_at_ratio_1_clipped_and_plain_gradients_agree():
+    psi, old = torch.randn(50), torch.randn(50)
+    mask = torch.ones(50, dtype=torch.bool)
+    clipped = gradient(
+        lambda lp: clipped_surrogate(importance_ratio(lp, old, mask), psi, CLIP), old
+    )
+    torch.testing.assert_close(clipped, psi)
+
+
+def test_trajectory_ratio_is_the_geometric_mean_of_the_steps():
+    old = torch.zeros(2, 3)
+    log_prob = torch.tensor([[0.1, 0.2, 0.6], [0.4, -0.4, 9.0]])
+    mask = torch.tensor([[True, True, True], [True, True, False]])
+    got = trajectory_ratio(log_prob, old, mask)
+    torch.testing.assert_close(got[0], torch.tensor([0.3, 0.3, 0.3]).exp())
+    torch.testing.assert_close(got[1], torch.ones(3))
+
+
+def test_at_ratio_1_the_trajectory_ratio_has_the_plain_gradient_under_a_mean_over_steps():
+    old, psi = torch.randn(4, 6), torch.randn(4, 1).expand(4, 6)
+    mask = torch.ones(4, 6, dtype=torch.bool)
+    got = gradient(lambda lp: clipped_surrogate(trajectory_ratio(lp, old, mask), psi, CLIP), old)
+    torch.testing.assert_close(got, psi.contiguous())
+
+
+@given(st.integers(0, 200))
+def test_all_actions_is_the_expectation_of_the_sampled_estimator(seed):
+    g = torch.Generator().manual_seed(seed)
+    logits = torch.randn(5, 3, generator=g, dtype=torch.float64)
+    q = torch.randn(5, 3, generator=g, dtype=torch.float64)
+    whole = gradient(lambda x: all_actions_surrogate(x.log_softmax(-1), q), logits)
+    expected = torch.zeros_like(whole)
+    for a in range(3):
+        sampled = gradient(
+            lambda x, a=a: score_function_surrogate(x.log_softmax(-1)[:, a], q[:, a]), logits
+        )
+        expected += logits.softmax(-1)[:, a : a + 1] * sampled
+    torch.testing.assert_close(whole, expected)
+    shifted = gradient(
+        lambda x: all_actions_surrogate(x.log_softmax(-1), q - q.mean(-1, keepdim=True)), logits
+    )
+    torch.testing.assert_close(whole, shifted)
+
+
+def test_kl_estimators_against_the_closed_form():
+    """Exact expectations over a ~ π of five actions, by summing."""
+    logits = torch.tensor([0.3, -0.2, 0.1, 0.9, -1.0], dtype=torch.float64)
+    reference = torch.tensor([0.1, 0.0, 0.2, 0.5, -0.7], dtype=torch.float64)
+    log_prob, ref = logits.log_softmax(0), reference.log_softmax(0)
+    p = log_prob.exp()
+    closed = (p * (log_prob - ref)).sum()
+    torch.testing.assert_close((p * kl_estimate(log_prob, ref, "k1")).sum(), closed)
+    torch.testing.assert_close((p * kl_estimate(log_prob, ref, "k3")).sum(), closed)
+    k2 = (p * kl_estimate(log_prob, ref, "k2")).sum()
+    assert k2 == pytest.approx(closed.item(), rel=0.1), "biased, but of higher order"
+    assert k2 != closed
+    assert (kl_estimate(log_prob, ref, "k3") >= 0).all()
+
+
+def test_k2_has_the_unbiased_gradient():
+    logits = torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64)
+    ref = torch.tensor([0.1, 0.5, -0.2], dtype=torch.float64).log_softmax(0)
+    p = logits.softmax(0)
+    exact = gradient(lambda x: x.log_softmax(0).exp() * (x.log_softmax(0) - ref), logits)
+    sampled = gradient(lambda x: p * kl_estimate(x.log_softmax(0), ref, "k2"), logits)
+    torch.testing.assert_close(sampled, exact)
+
+
+def test_kl_by_hand_and_unknown_estimator():
+    log_prob, ref = torch.tensor([-1.0]), torch.tensor([-1.5])
+    assert kl_estimate(log_prob, ref, "k1").item() == 0.5
+    assert kl_estimate(log_prob, ref, "k2").item() == 0.125
+    expected = torch.tensor(-0.5).exp() - 1 + 0.5
+    torch.testing.assert_close(kl_estimate(log_prob, ref, "k3")[0], expected)
+    with pytest.raises(ValueError, match="got 'k4'"):
+        kl_estimate(log_prob, ref, "k4")
