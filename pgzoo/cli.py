@@ -251,7 +251,7 @@ def _run(
             console.print(f"{resume} is complete; nothing is left to train.")
     else:
         config = _new_config(name, agent, options, chosen)
-        prepare(config)
+        prepare(config).initial_state()
         folder = RunFolder.create(out or _free_folder(name, config.env), config)
     try:
         with TrainingDisplay(console, quiet) as display:

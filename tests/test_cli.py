@@ -67,7 +67,7 @@ def test_list_names_everything():
     assert all(name in output for name in AGENTS)
     assert "Williams" in output
     assert "LunarLander-v3" in output
-    assert "linear" in output
+    assert "tabular" in output
 
 
 def test_help_shows_an_agents_own_options_with_defaults_per_environment():
@@ -139,6 +139,16 @@ def test_wrong_seeds(text, message):
         ("run reinforce --env CartPole-v1 --device cuda", "found none"),
         ("run reinforce --env CartPole-v1 --out afile/run", "writable --out"),
         ("run reinforce --env CartPole-v1 --gamma-t --whole-return", "discount it twice"),
+        ("run rloo --env CartPole-v1 --group-size 3", "divide --episodes 16, got 3"),
+        ("run rloo --env CartPole-v1 --group-size 1", "--group-size of at least 2"),
+        ("run reinforce++-baseline --env CartPole-v1 --group-size 1", "at least 2"),
+        ("run ppo --env CartPole-v1 --clip 1.5", "--clip above 0 and below 1, got 1.5"),
+        ("run ppo --env CartPole-v1 --clip 0", "--clip above 0 and below 1, got 0"),
+        ("run actor-critic --env CartPole-v1 --lam 1.1", "--lam between 0 and 1, got 1.1"),
+        ("run grpo --env CartPole-v1 --kl-coef 0.1", "Expected --reference RUN"),
+        ("run grpo --env CartPole-v1 --reference nothing", "Expected --kl-coef above 0"),
+        ("run grpo --env CartPole-v1 --reference x --kl-coef 1", "no config.json"),
+        ("run grpo --env Acrobot-v1 --policy tabular", "no discretiser"),
         ("run reinforce --resume nothing", "no config.json"),
         ("eval nothing", "no config.json"),
         ("evaluate x", "No such command"),

@@ -5,7 +5,7 @@ import pytest
 import torch
 from gymnasium import spaces
 
-from pgzoo.networks import MLP, make_network
+from pgzoo.networks import MLP, Table, make_network
 
 
 def generators(*seeds):
@@ -72,3 +72,15 @@ def test_policies_fit_the_observation_space():
     theta = states.init(generators(0))
     out = states.apply(theta, torch.tensor([[0, 5]]))
     torch.testing.assert_close(out[0], theta[0, :18].view(6, 3)[[0, 5]])
+
+
+def test_a_table_looks_its_states_up():
+    table = make_network("tabular", spaces.Discrete(3), 2, (8,), 1.0)
+    assert table == Table(3, 2)
+    theta = torch.arange(12.0).view(2, 6).requires_grad_()
+    state = torch.tensor([[[0, 2]], [[1, 1]]])
+    out = table.apply(theta, state)
+    assert out.tolist() == [[[[0, 1], [4, 5]]], [[[8, 9], [8, 9]]]]
+    out.sum().backward()
+    assert theta.grad.tolist() == [[1, 1, 0, 0, 1, 1], [0, 0, 2, 2, 0, 0]]
+    assert not table.init(generators(0, 1)).any()
