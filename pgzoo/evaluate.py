@@ -41,10 +41,10 @@ def evaluate(
         max_episode_steps: time limit in place of the registered one.
         discretise: whether the policy acts on discretised observations.
     """
+    policy = network.bind(theta)
 
-    def logits(obs: Tensor) -> Tensor:
-        preferences = network.apply(theta, obs)
-        return preferences * GREEDY_SHARPNESS if greedy else preferences
+    def sharp_policy(obs: Tensor) -> Tensor:
+        return policy(obs) * GREEDY_SHARPNESS
 
     envs = pgzoo_envs.make(
         env_id,
@@ -55,7 +55,7 @@ def evaluate(
     try:
         trajectories = collect_episodes(
             envs,
-            logits,
+            sharp_policy if greedy else policy,
             start_seeds(seeds, episodes, 0, purpose=Purpose.EVALUATION_STARTS),
             generators(seeds, Purpose.EVALUATION_ACTIONS),
             device=theta.device,

@@ -8,7 +8,7 @@ replica's own gradient.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -18,6 +18,8 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
+
+Forward = Callable[[Tensor], Tensor]
 
 
 class Network(Protocol):
@@ -32,6 +34,9 @@ class Network(Protocol):
 
     def apply(self, theta: Tensor, obs: Tensor) -> Tensor:
         """Outputs ``[S, ..., out]`` for observations ``[S, ..., *obs]``."""
+
+    def bind(self, theta: Tensor) -> Forward:
+        """``apply`` with its parameters given: observations to outputs."""
 
 
 @dataclass(frozen=True)
@@ -68,18 +73,29 @@ class MLP:
 
     def apply(self, theta: Tensor, obs: Tensor) -> Tensor:
         """Outputs ``[S, ..., out]`` for observations ``[S, ..., *obs]``."""
-        batch = obs.shape[: obs.ndim - self.obs_ndim]
-        if self.obs_ndim == 0:
-            obs = torch.nn.functional.one_hot(obs, self.sizes[0])
-        x = obs.reshape(batch[0], prod(batch[1:]), self.sizes[0]).to(theta.dtype)
-        layers = list(pairwise(self.sizes))
-        parts = theta.split([k for n, m in layers for k in (n * m, m)], dim=1)
-        for i, (n, m) in enumerate(layers):
-            weight, bias = parts[2 * i].view(-1, n, m), parts[2 * i + 1]
-            x = torch.baddbmm(bias[:, None], x, weight)
-            if i < len(layers) - 1:
-                x = x.tanh()
-        return x.view(*batch, self.sizes[-1])
+        return self.bind(theta)(obs)
+
+    def bind(self, theta: Tensor) -> Forward:
+        """The function of the observations alone, with θ cut into layers once for many calls."""
+        shapes = list(pairwise(self.sizes))
+        parts = theta.split([k for n, m in shapes for k in (n * m, m)], dim=1)
+        layers = [
+            (bias.unsqueeze(1), weight.view(-1, n, m))
+            for weight, bias, (n, m) in zip(parts[::2], parts[1::2], shapes, strict=True)
+        ]
+
+        def forward(obs: Tensor) -> Tensor:
+            batch = obs.shape[: obs.ndim - self.obs_ndim]
+            if self.obs_ndim == 0:
+                obs = torch.nn.functional.one_hot(obs, self.sizes[0])
+            x = obs.reshape(batch[0], prod(batch[1:]), self.sizes[0]).to(theta.dtype)
+            for i, (bias, weight) in enumerate(layers):
+                x = torch.baddbmm(bias, x, weight)
+                if i < len(layers) - 1:
+                    x = x.tanh_()  # in place: nothing else needs the sum
+            return x.view(*batch, self.sizes[-1])
+
+        return forward
 
 
 def _orthogonal(generator: np.random.Generator, n: int, m: int) -> np.ndarray:
@@ -107,9 +123,17 @@ class Table:
 
     def apply(self, theta: Tensor, obs: Tensor) -> Tensor:
         """Outputs ``[S, ..., out]`` for states ``[S, ...]``."""
-        state = obs.flatten(1).unsqueeze(-1).expand(-1, -1, self.num_outputs)
-        rows = theta.view(-1, self.num_states, self.num_outputs).gather(1, state)
-        return rows.view(*obs.shape, self.num_outputs)
+        return self.bind(theta)(obs)
+
+    def bind(self, theta: Tensor) -> Forward:
+        """The function of the states alone."""
+        table = theta.view(-1, self.num_states, self.num_outputs)
+
+        def forward(obs: Tensor) -> Tensor:
+            state = obs.flatten(1).unsqueeze(-1).expand(-1, -1, self.num_outputs)
+            return table.gather(1, state).view(*obs.shape, self.num_outputs)
+
+        return forward
 
 
 def make_network(

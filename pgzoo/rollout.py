@@ -277,7 +277,7 @@ class SegmentCollector:
         noise = _ActionNoise(action_generators, self._num_rows)
         recorder = _Recorder(num_replicas, self._obs)
         slots = _Slots(np.ones((num_replicas, self._num_rows), dtype=bool))
-        episodes = [Episodes([], []) for _ in range(num_replicas)]
+        finished: list[tuple[NDArray, ...]] = []
         with _threads_for(self._envs):
             for t in range(num_steps):
                 action, log_prob = slots.act(policy, self._obs, noise.at(t).ravel(), device)
@@ -287,8 +287,8 @@ class SegmentCollector:
                 self._return += reward
                 self._length += real
                 self._done = terminated | truncated
-                self._note_finished(episodes)
-        return recorder.trajectories(device, 1), episodes
+                finished.append(self._take_finished())
+        return recorder.trajectories(device, 1), self._episodes(finished, num_replicas)
 
     def _step(self, action: NDArray[np.int64]) -> tuple[NDArray, ...]:
         if len(self._rows) == self._envs.num_envs:
@@ -297,9 +297,17 @@ class SegmentCollector:
         actions[self._rows] = action
         return tuple(x[self._rows] for x in self._envs.step(actions)[:4])
 
-    def _note_finished(self, episodes: list[Episodes]) -> None:
-        for row in np.flatnonzero(self._done):
-            finished = episodes[row // self._num_rows]
-            finished.returns.append(float(self._return[row]))
-            finished.lengths.append(int(self._length[row]))
-            self._return[row], self._length[row] = 0.0, 0
+    def _take_finished(self) -> tuple[NDArray, NDArray, NDArray]:
+        """Rows whose episode just ended, with its return and length."""
+        rows = np.flatnonzero(self._done)
+        found = rows, self._return[rows], self._length[rows]
+        self._return[rows], self._length[rows] = 0.0, 0
+        return found
+
+    def _episodes(
+        self, finished: Sequence[tuple[NDArray, ...]], num_replicas: int
+    ) -> list[Episodes]:
+        rows, returns, lengths = (np.concatenate(x) for x in zip(*finished, strict=True))
+        replica = rows // self._num_rows
+        mine = [replica == s for s in range(num_replicas)]
+        return [Episodes(returns[m].tolist(), lengths[m].tolist()) for m in mine]

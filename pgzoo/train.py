@@ -286,9 +286,7 @@ class Trainer:
     def _collect(
         self, model: Model, running: list[int], iteration: int
     ) -> tuple[Trajectories, list[Episodes]]:
-        def policy(obs: Tensor) -> Tensor:
-            return model.policy.apply(model.theta, obs)
-
+        policy = model.policy.bind(model.theta)
         agent, device = self.agent, self.config.device
         seeds = [self.config.seeds[i] for i in running]
         noise = generators(seeds, Purpose.ACTIONS, iteration)

@@ -12,6 +12,8 @@ from numpy.typing import NDArray
 
 from pgzoo_envs.base import ReplicatedVectorEnv, StepResult
 
+STARTS_PER_DRAW = 8
+
 
 @cache
 def _actions_of(num_rows: int) -> spaces.Space:
@@ -48,6 +50,8 @@ class ReplicatedCartPole(ReplicatedVectorEnv):
             num_envs, self._dynamics.single_observation_space, self._dynamics.single_action_space
         )
         self._generators = [np.random.default_rng() for _ in range(num_envs)]
+        self._starts = np.zeros((num_envs, STARTS_PER_DRAW, 4))
+        self._starts_used = np.full(num_envs, STARTS_PER_DRAW)
         self._rows = np.arange(num_envs)
         self._obs = np.zeros((num_envs, 4), dtype=np.float32)
 
@@ -57,17 +61,27 @@ class ReplicatedCartPole(ReplicatedVectorEnv):
         dynamics = self._dynamics
         dynamics.set_rows(dynamics.state[:, keep], dynamics.steps[keep], dynamics.prev_done[keep])
 
-    def _start(self, row: int) -> NDArray[np.float64]:
-        """Initial state ``[4]`` from the row's own generator, as ``CartPoleEnv.reset`` draws it."""
-        return self._generators[row].uniform(-0.05, 0.05, size=4)
+    def _start(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Initial states ``[4, n]``, each from its row's own generator.
+
+        A generator is asked for several starts at once, which are those that
+        ``CartPoleEnv.reset`` would draw one after the other.
+        """
+        for row in rows[self._starts_used[rows] == STARTS_PER_DRAW]:
+            self._starts[row] = self._generators[row].uniform(-0.05, 0.05, (STARTS_PER_DRAW, 4))
+            self._starts_used[row] = 0
+        starts = self._starts[rows, self._starts_used[rows]]
+        self._starts_used[rows] += 1
+        return starts.T
 
     def _reset_rows(self, seeds: list[int | None]) -> NDArray:
         n = self.num_envs
-        for i, seed in enumerate(seeds):
+        for row, seed in enumerate(seeds):
             if seed is not None:
-                self._generators[i] = np.random.default_rng(seed)
+                self._generators[row] = np.random.default_rng(seed)
+                self._starts_used[row] = STARTS_PER_DRAW
         self._rows = np.arange(n)
-        state = np.stack([self._start(i) for i in range(n)], axis=1)
+        state = self._start(self._rows)
         self._dynamics.set_rows(state, np.zeros(n, dtype=np.int32), np.zeros(n, dtype=bool))
         self._obs = state.T.astype(np.float32)
         return self._obs.copy()
@@ -80,9 +94,9 @@ class ReplicatedCartPole(ReplicatedVectorEnv):
         obs, reward, terminated, truncated, _ = dynamics.step(
             actions if everyone else actions[rows]
         )
-        for k in resets:
-            dynamics.state[:, k] = self._start(rows[k])
-            obs[k] = dynamics.state[:, k]
+        if len(resets):
+            dynamics.state[:, resets] = self._start(rows[resets])
+            obs[resets] = dynamics.state[:, resets].T
         if everyone:
             self._obs = obs
             return obs.copy(), reward, terminated, truncated, {}
