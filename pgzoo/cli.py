@@ -188,9 +188,9 @@ def _agent_option(agent: type[Agent], field: dataclasses.Field) -> click.Option:
     shown = "; ".join(
         [_show(field.default), *(f"{env}: {_show(value)}" for env, value in special.items())]
     )
-    # Square brackets open the default only; click shows the text as it is.
     text = f"{field.metadata['description']}.  [default: {shown}]"
-    text = text[0].upper() + text[1:]
+    if not text.split()[0].endswith(":"):  # that would be a symbol or a value
+        text = text[0].upper() + text[1:]
     if declared is bool:
         return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
     if (values := choices(declared)) is not None:

@@ -24,7 +24,15 @@ class ActorCritic(SegmentOptions):
 
     psi_scale: Literal["none", "rms"] = option("rms", PSI_SCALE)
 
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {}
+    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+        "CartPole-v1": {
+            "steps": 150_000,
+            "segment_steps": 64,
+            "lr_schedule": "linear",
+            "critic_learning_rate": 3e-3,
+            "reward_scale": 0.1,
+        },
+    }
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """Â_t ``[S, N, T]``."""

@@ -25,7 +25,9 @@ class DrGRPO(GRPO):
         "sum", "how the steps' terms are added up; sum is the unbiased one"
     )
 
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {}
+    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+        "CartPole-v1": {"learning_rate": 2e-3, "lr_schedule": "linear"},
+    }
 
     def group_advantage(self, returns: Tensor) -> Tensor:
         """Of returns ``[S, N]``."""

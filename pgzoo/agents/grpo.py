@@ -28,7 +28,9 @@ class GRPO(ReferenceOptions, ClipOptions, GroupOptions):
         "trajectory-mean", "how the steps' terms are added up; sum is the unbiased one"
     )
 
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {}
+    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+        "CartPole-v1": {"learning_rate": 2e-3, "lr_schedule": "linear"},
+    }
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """The group's advantage at every step ``[S, N, T]``."""

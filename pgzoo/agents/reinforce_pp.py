@@ -27,7 +27,9 @@ class ReinforcePP(ReferenceOptions, ClipOptions):
         "reward", "subtract β·KL from each step's reward, or from the objective"
     )
 
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {}
+    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+        "CartPole-v1": {"learning_rate": 2e-3, "lr_schedule": "linear"},
+    }
 
     @property
     def num_rows(self) -> int:

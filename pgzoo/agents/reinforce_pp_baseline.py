@@ -27,7 +27,9 @@ class ReinforcePPBaseline(ReferenceOptions, ClipOptions, GroupOptions):
     )
 
     least_group_size: ClassVar[int] = 2
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {}
+    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+        "CartPole-v1": {"learning_rate": 2e-3, "lr_schedule": "linear"},
+    }
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """Centred, then whitened ``[S, N, T]``."""

@@ -42,7 +42,9 @@ class RLOO(ReferenceOptions, GroupOptions):
     )
 
     least_group_size: ClassVar[int] = 2
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {}
+    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+        "CartPole-v1": {"steps": 150_000, "lr_schedule": "linear"},
+    }
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """Return less the mean of the other members ``[S, N, T]``."""
