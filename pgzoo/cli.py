@@ -282,15 +282,17 @@ def _new_config(
             f"Expected --env, such as `pgzoo run {name} --env CartPole-v1`; `pgzoo list` names "
             "more."
         )
+    policy = _check_policy(options.get("policy", "mlp"))
+    settings = agent.for_env(options["env"], policy, **chosen)
     return RunConfig(
         agent=name,
         env=options["env"],
-        policy=_check_policy(options.get("policy", "mlp")),
+        policy=policy,
         seeds=parse_seeds(options.get("seeds", DEFAULT_SEEDS)),
         device=_device(options.get("device", "auto")),
         max_episode_steps=options.get("max_episode_steps"),
         stop_when_solved=options.get("stop_when_solved", False),
-        hyperparameters=dataclasses.asdict(agent.for_env(options["env"], **chosen)),
+        hyperparameters=dataclasses.asdict(settings),
     )
 
 

@@ -42,5 +42,5 @@ def make_config(agent="reinforce-baseline", env="CartPole-v1", seeds=(0, 1), **o
     }
     small = {"steps": 2_000, "hidden": (8,), "episodes": 4} | options
     small = {k: v for k, v in small.items() if v is not None}
-    chosen = dataclasses.asdict(agent_class(agent).for_env(env, **small))
+    chosen = dataclasses.asdict(agent_class(agent).for_env(env, run["policy"], **small))
     return RunConfig(agent, env, seeds=tuple(seeds), device="cpu", hyperparameters=chosen, **run)

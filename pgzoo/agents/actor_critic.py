@@ -32,6 +32,16 @@ class ActorCritic(SegmentOptions):
             "critic_learning_rate": 3e-3,
             "reward_scale": 0.1,
         },
+        "LunarLander-v3": {
+            "steps": 600_000,
+            "envs": 16,
+            "segment_steps": 64,
+            "learning_rate": 3e-3,
+            "lr_schedule": "linear",
+            "gamma": 0.995,
+            "critic_learning_rate": 2e-3,
+            "reward_scale": 0.05,
+        },
     }
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:

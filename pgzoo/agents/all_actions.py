@@ -30,7 +30,17 @@ class AllActions(SegmentOptions):
     )
     psi_scale: Literal["none", "rms"] = option("rms", PSI_SCALE)
 
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {}
+    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+        "CartPole-v1": {
+            "steps": 150_000,
+            "segment_steps": 64,
+            "lr_schedule": "linear",
+            "critic_learning_rate": 3e-3,
+            "reward_scale": 0.1,
+        },
+        "tabular": {"learning_rate": 0.05, "critic_learning_rate": 0.1},
+        "CartPole-v1 tabular": {"steps": 300_000},
+    }
 
     @property
     def plan(self) -> Literal["episodes", "segments"]:

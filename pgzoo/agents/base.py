@@ -76,7 +76,7 @@ class Agent:
     psi_scale: Literal["none", "rms"] = option("none", PSI_SCALE)
 
     defaults: ClassVar[dict[str, dict[str, Any]]] = {}
-    """Per environment, what differs from the fields' defaults."""
+    """What differs from the fields' defaults: by environment, policy, or both (``ENV POLICY``)."""
 
     def __post_init__(self) -> None:
         for field in hyperparameters(type(self)):
@@ -87,9 +87,12 @@ class Agent:
         """Raise a ``UsageError`` for options that do not go together."""
 
     @classmethod
-    def for_env(cls, env_id: str, **chosen: Any) -> Self:
+    def for_env(cls, env_id: str, policy: str = "mlp", **chosen: Any) -> Self:
         """The documented defaults for an environment, with the given values in their place."""
-        return cls(**(cls.defaults.get(env_id, {}) | chosen))
+        values: dict[str, Any] = {}
+        for case in (env_id, policy, f"{env_id} {policy}"):
+            values |= cls.defaults.get(case, {})
+        return cls(**values | chosen)
 
     @property
     def plan(self) -> Literal["episodes", "segments"]:

@@ -32,7 +32,19 @@ class PPO(ClipOptions, SegmentOptions):
     epochs: int = option(6, "passes of the policy over each batch", minimum=1)
     minibatches: int = option(8, "minibatches of one such pass", minimum=1)
 
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {}
+    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+        "CartPole-v1": {
+            "steps": 100_000,
+            "segment_steps": 128,
+            "epochs": 4,
+            "minibatches": 4,
+            "learning_rate": 3e-3,
+            "lr_schedule": "linear",
+            "critic_learning_rate": 3e-3,
+            "critic_minibatches": 4,
+            "reward_scale": 0.1,
+        },
+    }
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """Â_t ``[S, N, T]``."""

@@ -46,6 +46,8 @@ class ReinforceBaseline(CriticOptions, Reinforce):
             "critic_learning_rate": 3e-3,
             "reward_scale": 0.02,
         },
+        "tabular": {"learning_rate": 0.05, "critic_learning_rate": 0.1, "lr_schedule": "linear"},
+        "CartPole-v1 tabular": {"steps": 300_000},
     }
 
     @property

@@ -14,7 +14,8 @@ def test_registered_agents_have_documented_options_and_valid_defaults(name):
     assert AGENTS[name].source
     assert all(field.metadata["description"] for field in hyperparameters(agent))
     for env in ("CartPole-v1", "LunarLander-v3", "SomeOther-v0"):
-        agent.for_env(env)
+        for policy in ("mlp", "tabular"):
+            agent.for_env(env, policy)
 
 
 def test_defaults_per_environment_give_way_to_what_is_chosen():
@@ -23,6 +24,14 @@ def test_defaults_per_environment_give_way_to_what_is_chosen():
     assert agent.for_env("LunarLander-v3").steps == special["steps"]
     assert agent.for_env("LunarLander-v3", steps=7).steps == 7
     assert agent.for_env("LunarLander-v3", steps=7).baseline == special["baseline"]
+
+
+def test_defaults_of_a_policy_come_after_those_of_the_environment():
+    agent = agent_class("all-actions")
+    assert agent.for_env("CartPole-v1").steps == agent.defaults["CartPole-v1"]["steps"]
+    tabular = agent.for_env("CartPole-v1", "tabular")
+    assert tabular.learning_rate == agent.defaults["tabular"]["learning_rate"]
+    assert tabular.steps == agent.defaults["CartPole-v1 tabular"]["steps"]
 
 
 @pytest.mark.parametrize(
