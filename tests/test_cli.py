@@ -4,6 +4,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -198,7 +199,12 @@ def test_resuming_a_damaged_checkpoint_is_refused():
 def test_ctrl_c_saves_and_prints_the_command_to_go_on():
     command = f"run reinforce {SMALL} --out r".replace("1000", "200000").split()
     process = subprocess.Popen(
-        [*PGZOO, *command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [*PGZOO, *command],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Programs started in the background inherit an ignored SIGINT.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
     while not (Path("r/metrics.csv").exists() and Path("r/metrics.csv").stat().st_size > 1000):
         time.sleep(0.01)
