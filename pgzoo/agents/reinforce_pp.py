@@ -28,7 +28,7 @@ class ReinforcePP(ReferenceOptions, ClipOptions):
     )
 
     defaults: ClassVar[dict[str, dict[str, Any]]] = {
-        "CartPole-v1": {"learning_rate": 2e-3, "lr_schedule": "linear"},
+        "CartPole-v1": {"steps": 300_000, "learning_rate": 2e-3, "lr_schedule": "linear"},
     }
 
     @property
