@@ -44,6 +44,19 @@ class PPO(ClipOptions, SegmentOptions):
             "critic_minibatches": 4,
             "reward_scale": 0.1,
         },
+        "LunarLander-v3": {
+            "steps": 1_000_000,
+            "envs": 16,
+            "segment_steps": 64,
+            "epochs": 4,
+            "minibatches": 4,
+            "learning_rate": 1e-3,
+            "lr_schedule": "linear",
+            "entropy_coef": 0.01,
+            "gamma": 0.995,
+            "critic_learning_rate": 2e-3,
+            "reward_scale": 0.05,
+        },
     }
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
