@@ -6,12 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 import pgzoo_envs
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pgzoo.networks import Network
-from pgzoo.rollout import collect_episodes
+from pgzoo.rollout import collect_episodes, finished_episodes
 from pgzoo.seeding import Purpose, generators, start_seeds
 
 EPISODES = 100
@@ -62,5 +61,4 @@ def evaluate(
         )
     finally:
         envs.close()
-    rewards = torch.where(trajectories.mask, trajectories.reward, 0)
-    return rewards.double().sum(-1).cpu().numpy()
+    return np.array([finished.returns for finished in finished_episodes(trajectories)])

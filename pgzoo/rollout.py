@@ -224,7 +224,7 @@ class _Slots:
 
 def finished_episodes(trajectories: Trajectories) -> list[Episodes]:
     """Per replica, the episodes of a batch of complete episodes."""
-    returns = (trajectories.reward * trajectories.mask).double().sum(2)
+    returns = torch.where(trajectories.mask, trajectories.reward, 0).double().sum(2)
     lengths = trajectories.mask.sum(2)
     return [Episodes(r.tolist(), n.tolist()) for r, n in zip(returns, lengths, strict=True)]
 
@@ -239,7 +239,6 @@ class SegmentCollector:
 
     def __init__(self, envs: ReplicatedVectorEnv, num_replicas: int) -> None:
         self._envs = envs
-        self._num_replicas = num_replicas
         self._num_rows = envs.num_envs // num_replicas
 
     def reset(self, start_seeds: NDArray[np.int64]) -> None:

@@ -7,5 +7,6 @@ settings.load_profile("pgzoo")
 
 
 @pytest.fixture(autouse=True)
-def _two_threads():
+def _same_every_time():
     torch.set_num_threads(2)
+    torch.manual_seed(0)

@@ -93,7 +93,8 @@ def test_the_critic_learns_its_targets():
     policy, critic = start(1)
     _, critic, first = one_step(agent, batch, policy, critic, [0])
     _, _, second = one_step(agent, batch, policy, critic, [0])
-    assert second["critic_loss"] < 0.05 < first["critic_loss"] + 1
+    assert first["explained_variance"] < 0.5
+    assert second["critic_loss"] < 0.05
     assert second["explained_variance"] > 0.9
 
 

@@ -52,7 +52,10 @@ class ReplicatedVectorEnv(VectorEnv):
         """Called when rows were taken out."""
 
     def reset(
-        self, *, seed: Sequence[int] | int | None = None, options: dict[str, Any] | None = None
+        self,
+        *,
+        seed: Sequence[int | None] | int | None = None,
+        options: dict[str, Any] | None = None,
     ) -> tuple[NDArray, dict[str, Any]]:
         """Reset every row; equal seeds give equal starts.
 
@@ -72,7 +75,7 @@ class ReplicatedVectorEnv(VectorEnv):
     def _reset_rows(self, seeds: list[int | None]) -> NDArray:
         raise NotImplementedError
 
-    def _spread_seed(self, seed: Sequence[int] | int | None) -> list[int | None]:
+    def _spread_seed(self, seed: Sequence[int | None] | int | None) -> list[int | None]:
         """One seed per row, by Gymnasium's conventions for ``reset(seed=...)``."""
         if seed is None:
             return [None] * self.num_envs
@@ -82,4 +85,4 @@ class ReplicatedVectorEnv(VectorEnv):
             raise ValueError(
                 f"Expected one seed per sub-environment ({self.num_envs}), got {len(seed)} seeds."
             )
-        return [int(s) for s in seed]
+        return [None if s is None else int(s) for s in seed]

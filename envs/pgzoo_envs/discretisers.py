@@ -79,8 +79,8 @@ class DiscretisedVectorEnv(ReplicatedVectorEnv):
         self._envs, self._discretiser = envs, discretiser
 
     def _reset_rows(self, seeds: list[int | None]) -> NDArray:
-        self._envs._active = np.ones(self.num_envs, dtype=bool)
-        return self._discretiser(self._envs._reset_rows(seeds))
+        obs, _ = self._envs.reset(seed=seeds)
+        return self._discretiser(obs)
 
     def _on_rest(self) -> None:
         self._envs.active = self._active

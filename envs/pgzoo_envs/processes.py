@@ -49,8 +49,7 @@ class ProcessVectorEnv(ReplicatedVectorEnv):
         for rows, worker in self._workers:
             _send(worker, RESET, numbers[rows], self._active[rows])
         own = slice(0, self._own.num_envs)
-        self._obs[own] = self._own._reset_rows(seeds[own])
-        self._own._active[:] = True
+        self._obs[own], _ = self._own.reset(seed=seeds[own])
         for rows, worker in self._workers:
             _receive(worker, (self._obs[rows],))
         return self._obs.copy()

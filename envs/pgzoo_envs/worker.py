@@ -28,8 +28,8 @@ def _serve(envs: SequentialVectorEnv, requests: IO[bytes], replies: IO[bytes]) -
         numbers = read_array(requests, np.dtype(np.int64), (n,))
         active = read_array(requests, np.dtype(bool), (n,))
         if command == RESET:
-            seeded = numbers[0] != NO_SEED
-            arrays = envs.reset(seed=numbers.tolist() if seeded else None)[:1]
+            seeds = [None if s == NO_SEED else s for s in numbers.tolist()]
+            arrays = envs.reset(seed=seeds)[:1]
         else:
             if not np.array_equal(active, envs.active):
                 envs.active = active

@@ -65,9 +65,16 @@ class PPO(ClipOptions, SegmentOptions):
 
     def surrogate(self, log_probs: Tensor, batch: Batch) -> Tensor:
         """The clipped surrogate of the standardised advantage."""
-        if self.standardize:
-            batch = dataclasses.replace(batch, psi=whiten(batch.psi, batch.mask))
-        return super().surrogate(log_probs, batch)
+        return super().surrogate(log_probs, self._standardized(batch))
+
+    def update_metrics(self, log_probs: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Where clipping bites depends on the sign of the standardised advantage."""
+        return super().update_metrics(log_probs, self._standardized(batch))
+
+    def _standardized(self, batch: Batch) -> Batch:
+        if not self.standardize:
+            return batch
+        return dataclasses.replace(batch, psi=whiten(batch.psi, batch.mask))
 
     def critic_loss(self, value: Tensor, old_value: Tensor, target: Tensor) -> Tensor:
         """Squared error, of the clipped prediction if that is the larger."""

@@ -145,6 +145,19 @@ def test_ppo_standardises_each_minibatch():
     torch.testing.assert_close(got, want)
 
 
+def test_ppo_counts_clipping_by_the_standardised_sign():
+    """All raw advantages are positive; half of the standardised ones are not."""
+    agent = PPO()
+    model = make_model(agent)
+    psi = 10 + BATCH.reward
+    log_probs = model.log_probs(BATCH.obs, MASK)
+    got = agent.update_metrics(log_probs, Batch(BATCH, psi))["clip_fraction"]
+    raw = PPO(standardize=False)
+    want = raw.update_metrics(log_probs, Batch(BATCH, whiten(psi, MASK)))["clip_fraction"]
+    torch.testing.assert_close(got, want)
+    assert (got != raw.update_metrics(log_probs, Batch(BATCH, psi))["clip_fraction"]).any()
+
+
 def test_value_clipping_by_hand():
     agent = PPO(value_clip=0.5)
     value, old, target = torch.tensor([2.0, 2.0, 1.2]), torch.ones(3), torch.tensor([3.0, 0.0, 0.0])
