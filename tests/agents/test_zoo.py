@@ -151,11 +151,14 @@ def test_ppo_counts_clipping_by_the_standardised_sign():
     model = make_model(agent)
     psi = 10 + BATCH.reward
     log_probs = model.log_probs(BATCH.obs, MASK)
-    got = agent.update_metrics(log_probs, Batch(BATCH, psi))["clip_fraction"]
-    raw = PPO(standardize=False)
-    want = raw.update_metrics(log_probs, Batch(BATCH, whiten(psi, MASK)))["clip_fraction"]
-    torch.testing.assert_close(got, want)
-    assert (got != raw.update_metrics(log_probs, Batch(BATCH, psi))["clip_fraction"]).any()
+    far = dataclasses.replace(BATCH, log_prob=of_actions(log_probs, BATCH.action) - 1)  # ρ = e
+
+    def clipped(agent):
+        return agent.update_metrics(log_probs, Batch(far, psi))["clip_fraction"]
+
+    positive = (whiten(psi, MASK) > 0).sum((1, 2)) / MASK.sum((1, 2))
+    torch.testing.assert_close(clipped(agent), positive)
+    torch.testing.assert_close(clipped(PPO(standardize=False)), torch.ones(2))
 
 
 def test_value_clipping_by_hand():
