@@ -127,7 +127,7 @@ def speeds(measures: list[Measure], repetitions: int) -> list[list[float]]:
 
 
 @click.command()
-@click.option("--repetitions", default=5, show_default=True, help="Measurements of each.")
+@click.option("--repetitions", default=15, show_default=True, help="Measurements of each.")
 def main(repetitions: int) -> None:
     """Print the table of collection speeds."""
     cartpole = Workload("CartPole-v1", 8, 128, 250)
