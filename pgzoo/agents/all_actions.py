@@ -32,7 +32,7 @@ class AllActions(SegmentOptions):
 
     defaults: ClassVar[dict[str, dict[str, Any]]] = {
         "CartPole-v1": {
-            "steps": 150_000,
+            "steps": 200_000,
             "segment_steps": 64,
             "lr_schedule": "linear",
             "critic_learning_rate": 3e-3,
