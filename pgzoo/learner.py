@@ -13,8 +13,8 @@ from torch import Tensor
 from pgzoo.adam import AdamState, adam_descent, adam_init, clip_rows
 from pgzoo.agents.base import Agent, CriticOptions
 from pgzoo.batch import Batch, deal
-from pgzoo.estimators import aggregation_weights, root_mean_square
-from pgzoo.model import Model, apply_where, entropy, of_actions
+from pgzoo.gradients import policy_gradient, weigh
+from pgzoo.model import Model, of_actions
 from pgzoo.rollout import Trajectories
 
 Metrics = dict[str, Tensor]
@@ -91,7 +91,7 @@ def learn(
     if critic is not None:
         assert isinstance(agent, CriticOptions)
         rate = agent.critic_learning_rate * keep
-        critic, fit = _fit_critic(agent, model, critic, trajectories, rate, minibatch_generators)
+        critic, fit = fit_critic(agent, model, critic, trajectories, rate, minibatch_generators)
         metrics |= fit
     return policy, critic, metrics
 
@@ -100,41 +100,6 @@ def _scale_rewards(agent: Agent, trajectories: Trajectories) -> Trajectories:
     if not isinstance(agent, CriticOptions) or agent.reward_scale == 1:
         return trajectories
     return dataclasses.replace(trajectories, reward=trajectories.reward * agent.reward_scale)
-
-
-def weigh(agent: Agent, model: Model, trajectories: Trajectories) -> tuple[Batch, Tensor]:
-    """Put the agent's Ψ on the trajectories.
-
-    Returns:
-        the batch, and the root mean square of Ψ before any scaling, ``[S]``.
-    """
-    psi = agent.psi(trajectories, model)
-    size = psi if psi.ndim == trajectories.mask.ndim else psi.norm(dim=-1)
-    rms = root_mean_square(size, trajectories.mask)
-    if agent.psi_scale == "rms":
-        psi = psi / rms.view(-1, *[1] * (psi.ndim - 1))
-    reference = None if model.reference is None else model.reference_log_prob(trajectories)
-    return Batch(trajectories, psi, reference), rms.flatten()
-
-
-def policy_gradient(agent: Agent, model: Model, batch: Batch) -> tuple[Tensor, Metrics]:
-    """Gradient estimate of each replica.
-
-    Returns:
-        ascent direction ``[S, P]``, and the policy's mean entropy (nats per step) with what else
-        the agent has to tell.
-    """
-    theta = model.theta.detach().requires_grad_()
-    mask = batch.mask
-    logits = apply_where(model.policy, theta, batch.trajectories.obs, mask)
-    log_probs = logits.log_softmax(-1)
-    weight = agent.step_weights(batch.trajectories)
-    terms = torch.where(mask, agent.surrogate(log_probs, batch), 0)
-    mean_entropy = (aggregation_weights(mask, "step-mean") * entropy(log_probs)).sum((1, 2))
-    objective = (weight * terms).sum((1, 2)) + agent.entropy_coef * mean_entropy
-    (gradient,) = torch.autograd.grad(objective.sum(), theta)
-    metrics = agent.update_metrics(log_probs.detach(), batch)
-    return gradient, {"entropy": mean_entropy.detach()} | metrics
 
 
 def _improve_policy(
@@ -174,7 +139,7 @@ def _minibatches(
         yield rows.take(index, real)
 
 
-def _fit_critic(
+def fit_critic(
     agent: Agent,
     model: Model,
     critic: Parameters,

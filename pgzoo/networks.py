@@ -20,6 +20,10 @@ from gymnasium import spaces
 from torch import Tensor
 
 Forward = Callable[[Tensor], Tensor]
+Pullback = Callable[[Tensor, Tensor], Tensor]
+"""Directions ``[B, out]``, weights ``[E, B]`` → Σ_b w_eb (∂out_b/∂θ)ᵀ direction_b, ``[E, P]``."""
+
+ROWS_IN_CACHE = 2048
 
 
 class Network(Protocol):
@@ -37,6 +41,17 @@ class Network(Protocol):
 
     def bind(self, theta: Tensor) -> Forward:
         """``apply`` with its parameters given: observations to outputs."""
+
+    def linearize(self, theta: Tensor, obs: Tensor) -> tuple[Tensor, Pullback]:
+        """Outputs ``[B, out]`` of one replica, and how weighted sums of gradients follow.
+
+        The pullback goes backward through the network once for any number of weightings, and
+        then makes one matrix product for each: many estimators share the same score function.
+
+        Args:
+            theta: ``[P]``.
+            obs: ``[B, *obs]``.
+        """
 
 
 @dataclass(frozen=True)
@@ -77,18 +92,11 @@ class MLP:
 
     def bind(self, theta: Tensor) -> Forward:
         """The function of the observations alone, with θ cut into layers once for many calls."""
-        shapes = list(pairwise(self.sizes))
-        parts = theta.split([k for n, m in shapes for k in (n * m, m)], dim=1)
-        layers = [
-            (bias.unsqueeze(1), weight.view(-1, n, m))
-            for weight, bias, (n, m) in zip(parts[::2], parts[1::2], shapes, strict=True)
-        ]
+        layers = self._layers(theta)
 
         def forward(obs: Tensor) -> Tensor:
             batch = obs.shape[: obs.ndim - self.obs_ndim]
-            if self.obs_ndim == 0:
-                obs = torch.nn.functional.one_hot(obs, self.sizes[0])
-            x = obs.reshape(batch[0], prod(batch[1:]), self.sizes[0]).to(theta.dtype)
+            x = self._inputs(obs).view(batch[0], prod(batch[1:]), self.sizes[0]).to(theta.dtype)
             for i, (bias, weight) in enumerate(layers):
                 x = torch.baddbmm(bias, x, weight)
                 if i < len(layers) - 1:
@@ -96,6 +104,59 @@ class MLP:
             return x.view(*batch, self.sizes[-1])
 
         return forward
+
+    @torch.no_grad()
+    def linearize(self, theta: Tensor, obs: Tensor) -> tuple[Tensor, Pullback]:
+        """See ``Network.linearize``."""
+        layers = [(bias[0], weight[0]) for bias, weight in self._layers(theta.unsqueeze(0))]
+        inputs = [self._inputs(obs).to(theta.dtype)]
+        for bias, weight in layers[:-1]:
+            inputs.append(torch.addmm(bias, inputs[-1], weight).tanh_())
+        output = torch.addmm(layers[-1][0], inputs[-1], layers[-1][1])
+
+        @torch.no_grad()
+        def pullback(direction: Tensor, weights: Tensor) -> Tensor:
+            parts: list[Tensor] = []
+            delta = direction
+            for i in reversed(range(len(layers))):
+                parts += [weights @ delta, _weighted_products(inputs[i], delta, weights)]
+                if i:
+                    back = delta @ layers[i][1].T
+                    delta = back.addcmul_(inputs[i].square(), back, value=-1)
+            return torch.cat(parts[::-1], dim=1)
+
+        return output, pullback
+
+    def _layers(self, theta: Tensor) -> list[tuple[Tensor, Tensor]]:
+        """Biases ``[S, 1, m]`` and weights ``[S, n, m]``."""
+        shapes = list(pairwise(self.sizes))
+        parts = theta.split([k for n, m in shapes for k in (n * m, m)], dim=1)
+        return [
+            (bias.unsqueeze(1), weight.view(-1, n, m))
+            for weight, bias, (n, m) in zip(parts[::2], parts[1::2], shapes, strict=True)
+        ]
+
+    def _inputs(self, obs: Tensor) -> Tensor:
+        """Observations as rows ``[..., n]`` of one axis each."""
+        if self.obs_ndim == 0:
+            return torch.nn.functional.one_hot(obs, self.sizes[0])
+        return obs.reshape(-1, self.sizes[0])
+
+
+def _weighted_products(x: Tensor, delta: Tensor, weights: Tensor) -> Tensor:
+    """Σ_b w_eb x_b ⊗ delta_b: ``[B, n]``, ``[B, m]``, ``[E, B]`` → ``[E, n·m]``.
+
+    The narrower factor carries the weights, a piece at a time that stays in the cache.
+    """
+    (rows, n), m, num_weightings = x.shape, delta.shape[1], len(weights)
+    narrow, wide = (x, delta) if n < m else (delta, x)
+    total = x.new_zeros(num_weightings * narrow.shape[1], wide.shape[1])
+    for first in range(0, rows, ROWS_IN_CACHE):
+        piece = slice(first, first + ROWS_IN_CACHE)
+        carried = narrow[piece].unsqueeze(1) * weights[:, piece].T.unsqueeze(2)
+        total.addmm_(carried.flatten(1).T, wide[piece])
+    products = total.view(num_weightings, narrow.shape[1], wide.shape[1])
+    return (products if n < m else products.transpose(1, 2)).reshape(num_weightings, n * m)
 
 
 def _orthogonal(generator: np.random.Generator, n: int, m: int) -> np.ndarray:
@@ -134,6 +195,18 @@ class Table:
             return table.gather(1, state).view(*obs.shape, self.num_outputs)
 
         return forward
+
+    @torch.no_grad()
+    def linearize(self, theta: Tensor, obs: Tensor) -> tuple[Tensor, Pullback]:
+        """See ``Network.linearize``."""
+
+        @torch.no_grad()
+        def pullback(direction: Tensor, weights: Tensor) -> Tensor:
+            total = theta.new_zeros(self.num_states, len(weights), self.num_outputs)
+            total.index_add_(0, obs, weights.T.unsqueeze(2) * direction.unsqueeze(1))
+            return total.transpose(0, 1).reshape(len(weights), self.num_params)
+
+        return theta.view(self.num_states, self.num_outputs)[obs], pullback
 
 
 def make_network(

@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 from pgzoo.batch import Batch
-from pgzoo.learner import policy_gradient, weigh
+from pgzoo.gradients import policy_gradient, weigh
 from pgzoo.model import Model
 from pgzoo.networks import Table
 from pgzoo.rollout import Trajectories

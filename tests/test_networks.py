@@ -84,3 +84,23 @@ def test_a_table_looks_its_states_up():
     out.sum().backward()
     assert theta.grad.tolist() == [[1, 1, 0, 0, 1, 1], [0, 0, 2, 2, 0, 0]]
     assert not table.init(generators(0, 1)).any()
+
+
+@pytest.mark.parametrize(
+    ("network", "obs"),
+    [
+        (MLP((3, 8, 5, 2)), torch.randn(5000, 3, dtype=torch.float64)),
+        (MLP((4, 2), obs_ndim=0), torch.randint(4, (50,))),
+        (Table(4, 3), torch.randint(4, (50,))),
+    ],
+)
+def test_pullback_sums_gradients_with_every_weighting(network, obs):
+    theta = torch.randn(network.num_params, dtype=torch.float64)
+    output, pullback = network.linearize(theta, obs)
+    torch.testing.assert_close(output, network.apply(theta[None], obs[None])[0])
+    direction, weights = torch.randn_like(output), torch.randn(3, len(obs), dtype=torch.float64)
+    sums = pullback(direction, weights)
+    for weight, row in zip(weights, sums, strict=True):
+        leaf = theta[None].clone().requires_grad_()
+        (network.apply(leaf, obs[None])[0] * direction * weight[:, None]).sum().backward()
+        torch.testing.assert_close(row, leaf.grad[0])

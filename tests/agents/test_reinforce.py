@@ -6,7 +6,7 @@ from pgzoo.agents.reinforce_baseline import ReinforceBaseline
 from pgzoo.batch import Batch
 from pgzoo.errors import UsageError
 from pgzoo.estimators import episode_return, returns_to_go
-from pgzoo.learner import policy_gradient
+from pgzoo.gradients import policy_gradient
 from pgzoo.model import Model, of_actions
 from pgzoo.networks import MLP
 from tests.helpers import make_trajectories

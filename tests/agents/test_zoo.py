@@ -23,7 +23,8 @@ from pgzoo.estimators import (
     returns_to_go,
     whiten,
 )
-from pgzoo.learner import Parameters, learn, policy_gradient, weigh
+from pgzoo.gradients import policy_gradient, weigh
+from pgzoo.learner import Parameters, learn
 from pgzoo.model import Model, of_actions
 from pgzoo.networks import MLP
 from tests.helpers import make_trajectories

@@ -1,0 +1,103 @@
+"""One pass for many estimators gives each what autograd gives it alone."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from pgzoo.agents import AGENTS, agent_class
+from pgzoo.gradients import (
+    ScoreFunctions,
+    effective_weights,
+    gradient_estimates,
+    policy_gradient,
+    weigh,
+)
+from pgzoo.model import Model, of_actions
+from pgzoo.networks import MLP, Table
+from tests.helpers import make_trajectories
+
+LENGTHS = [[3, 7, 1, 5], [6, 2, 4, 4]]
+
+
+def make_models(seed=0):
+    """A policy and critics of both kinds, in float64."""
+    g = torch.Generator().manual_seed(seed)
+    policy, state, action = MLP((3, 5, 2)), MLP((3, 5, 1)), MLP((3, 5, 2))
+    theta, phi, chi = (
+        torch.randn(2, n.num_params, generator=g, dtype=torch.float64)
+        for n in (policy, state, action)
+    )
+    return {
+        "none": Model(policy, theta),
+        "state": Model(policy, theta, state, phi),
+        "action": Model(policy, theta, action, chi),
+    }
+
+
+def make_agents():
+    agents = [agent_class(name)() for name in AGENTS]
+    return [
+        dataclasses.replace(a, group_size=2, episodes=4) if hasattr(a, "group_size") else a
+        for a in agents
+    ]
+
+
+@pytest.mark.parametrize("behind", [False, True])
+def test_many_estimators_at_once_equal_each_alone(behind):
+    """On policy, and with a behaviour policy that is somewhere else."""
+    models = make_models()
+    trajectories = dataclasses.replace(make_trajectories(LENGTHS), group_size=2)
+    log_probs = models["none"].log_probs(trajectories.obs, trajectories.mask)
+    log_prob = of_actions(log_probs, trajectories.action)
+    if behind:
+        log_prob = log_prob + 0.3 * torch.randn_like(log_prob)
+    trajectories = dataclasses.replace(trajectories, log_prob=log_prob)
+    pairs = [(a, models[a.critic]) for a in make_agents()]
+    together = gradient_estimates(pairs, trajectories)
+    assert together.shape == (2, len(AGENTS), models["none"].policy.num_params)
+    for i, (agent, model) in enumerate(pairs):
+        batch, _ = weigh(agent, model, trajectories)
+        alone, _ = policy_gradient(agent, model, batch)
+        torch.testing.assert_close(together[:, i], alone)
+
+
+def test_effective_weight_of_the_score_function_is_psi_times_aggregation():
+    agent = agent_class("reinforce")()
+    model = make_models()["none"]
+    trajectories = make_trajectories(LENGTHS)
+    batch, _ = weigh(agent, model, trajectories)
+    log_probs = model.log_probs(trajectories.obs, trajectories.mask)
+    weights = effective_weights(agent, log_probs, batch)
+    expected = batch.psi * agent.step_weights(trajectories)
+    torch.testing.assert_close(of_actions(weights, trajectories.action), expected)
+    others = of_actions(weights, 1 - trajectories.action)
+    assert not others.any()
+
+
+def test_scores_of_a_table_are_indicator_minus_probability():
+    policy = Table(2, 2)
+    theta = torch.tensor([[0.0, 0.0, 1.0, 0.0]], dtype=torch.float64)
+    t = make_trajectories([[2]])
+    t = dataclasses.replace(
+        t, obs=torch.tensor([[[0, 1]]]), action=torch.tensor([[[1, 0]]]), mask=t.mask
+    )
+    scores = ScoreFunctions(policy, theta, t)
+    weights = torch.tensor([[[[2.0, 0.0]], [[0.0, 3.0]]]], dtype=torch.float64)
+    p = 1 / (1 + torch.e**-1)
+    torch.testing.assert_close(
+        scores.weighted_sums(weights)[0],
+        torch.tensor([[-1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 3 * (1 - p), -3 * (1 - p)]]).double(),
+    )
+
+
+def test_padding_never_reaches_a_weighted_sum():
+    model = make_models()["none"]
+    t = make_trajectories(LENGTHS)
+    garbage = dataclasses.replace(
+        t, obs=torch.where(t.mask.unsqueeze(-1), t.obs, float("nan")), action=t.action * t.mask
+    )
+    weights = torch.randn(2, 3, *t.mask.shape[1:], dtype=torch.float64)
+    a = ScoreFunctions(model.policy, model.theta, t).weighted_sums(weights)
+    b = ScoreFunctions(model.policy, model.theta, garbage).weighted_sums(weights)
+    assert torch.equal(a, b)
