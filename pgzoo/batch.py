@@ -57,12 +57,9 @@ class Batch:
         )
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
-        tensors = {k: v for k, v in vars(self.trajectories).items() if isinstance(v, Tensor)}
         reference = self.reference_log_prob
         return Batch(
-            dataclasses.replace(
-                self.trajectories, **{k: function(v) for k, v in tensors.items()}, group_size=1
-            ),
+            self.trajectories.map(function),
             function(self.psi),
             None if reference is None else function(reference),
         )

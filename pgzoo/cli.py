@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pgzoo import __version__
-from pgzoo.agents import AGENTS, agent_class
+from pgzoo.agents import AGENTS, agent_class, entry_of
 from pgzoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def run() -> None:
     """Train an agent: many seeds side by side.
 
     `pgzoo run AGENT --help` shows the agent's options with their defaults per environment.
+    AGENT may also be FILE.py:FUNCTION, a function of yours from trajectories to Ψ.
     """
 
 
@@ -120,7 +121,7 @@ def _run_command(name: str, agent: type[Agent]) -> click.Command:
 
     fields = hyperparameters(agent)
     options = [_agent_option(agent, field) for field in fields]
-    entry = AGENTS[name]
+    entry = entry_of(name)
 
     def callback(**values: Any) -> None:
         chosen = {f.name: values.pop(f.name) for f in fields}
@@ -336,7 +337,8 @@ def _check_same_options(
 
 def _free_folder(name: str, env: str) -> Path:
     """The first of runs/AGENT-ENV-1, -2, … that does not exist."""
-    stem = f"{name}-{env}".replace("/", "_").replace(":", "_")
+    short = name.rpartition(":")[2]  # of FILE.py:FUNCTION the function
+    stem = f"{short}-{env}".replace("/", "_").replace(":", "_")
     number = 1
     while (path := Path("runs") / f"{stem}-{number}").exists():
         number += 1

@@ -83,7 +83,8 @@ def learn(
     """
     keep = 1 - progress if agent.lr_schedule == "linear" else torch.ones_like(progress)
     keep = keep.unsqueeze(1)
-    trajectories = _scale_rewards(agent, trajectories)
+    if isinstance(agent, CriticOptions):
+        trajectories = trajectories.scale_rewards(agent.reward_scale)
     batch, rms = weigh(agent, model, trajectories)
     rate = agent.learning_rate * keep
     policy, metrics = _improve_policy(agent, model, policy, batch, rate, minibatch_generators)
@@ -94,12 +95,6 @@ def learn(
         critic, fit = fit_critic(agent, model, critic, trajectories, rate, minibatch_generators)
         metrics |= fit
     return policy, critic, metrics
-
-
-def _scale_rewards(agent: Agent, trajectories: Trajectories) -> Trajectories:
-    if not isinstance(agent, CriticOptions) or agent.reward_scale == 1:
-        return trajectories
-    return dataclasses.replace(trajectories, reward=trajectories.reward * agent.reward_scale)
 
 
 def _improve_policy(

@@ -42,6 +42,9 @@ class Network(Protocol):
     def bind(self, theta: Tensor) -> Forward:
         """``apply`` with its parameters given: observations to outputs."""
 
+    def scale_output(self, theta: Tensor, factor: float) -> Tensor:
+        """Parameters ``[S, P]`` whose outputs are ``factor`` times as large."""
+
     def linearize(self, theta: Tensor, obs: Tensor) -> tuple[Tensor, Pullback]:
         """Outputs ``[B, out]`` of one replica, and how weighted sums of gradients follow.
 
@@ -104,6 +107,11 @@ class MLP:
             return x.view(*batch, self.sizes[-1])
 
         return forward
+
+    def scale_output(self, theta: Tensor, factor: float) -> Tensor:
+        """The last layer, times ``factor``."""
+        last = (self.sizes[-2] + 1) * self.sizes[-1]
+        return torch.cat([theta[:, :-last], factor * theta[:, -last:]], dim=1)
 
     @torch.no_grad()
     def linearize(self, theta: Tensor, obs: Tensor) -> tuple[Tensor, Pullback]:
@@ -195,6 +203,10 @@ class Table:
             return table.gather(1, state).view(*obs.shape, self.num_outputs)
 
         return forward
+
+    def scale_output(self, theta: Tensor, factor: float) -> Tensor:
+        """All entries, times ``factor``."""
+        return factor * theta
 
     @torch.no_grad()
     def linearize(self, theta: Tensor, obs: Tensor) -> tuple[Tensor, Pullback]:

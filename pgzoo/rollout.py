@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -53,6 +55,39 @@ class Trajectories:
     def num_steps(self) -> Tensor:
         """Real transitions of each replica, ``[S]``."""
         return self.mask.sum((1, 2))
+
+    def scale_rewards(self, factor: float) -> Trajectories:
+        """The same with other units of reward."""
+        return dataclasses.replace(self, reward=self.reward * factor)
+
+    def map(self, function: Callable[[Tensor], Tensor], group_size: int = 1) -> Trajectories:
+        """Every tensor through a function of its first axes."""
+        columns: dict[str, Any] = {
+            k: function(v) for k, v in vars(self).items() if isinstance(v, Tensor)
+        }
+        return Trajectories(**columns, group_size=group_size)
+
+    def rows(self, index: Tensor) -> Trajectories:
+        """Some rows of each replica, ``[S, M]`` → trajectories ``[S, M, T]``."""
+        replica = torch.arange(len(index), device=index.device).unsqueeze(1)
+        return self.map(lambda x: x[replica, index], self.group_size)
+
+
+def joined_rows(parts: Sequence[Trajectories]) -> Trajectories:
+    """All rows of all replicas as those of one, ``[1, N, T]``, padded to the longest."""
+    longest = max(p.mask.shape[2] for p in parts)
+
+    def pad(x: Tensor) -> Tensor:
+        filler = x.new_zeros((*x.shape[:2], longest - x.shape[2], *x.shape[3:]))
+        return torch.cat([x, filler], dim=2).flatten(0, 1)
+
+    padded = [p.map(pad) for p in parts]
+    columns: dict[str, Any] = {
+        k: torch.cat([getattr(p, k) for p in padded]).unsqueeze(0)
+        for k, v in vars(padded[0]).items()
+        if isinstance(v, Tensor)
+    }
+    return Trajectories(**columns)
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,7 @@
 """The run folder: ``config.json``, ``metrics.csv``, ``checkpoint.safetensors``, ``summary.json``.
 
+``snapshots/`` keeps the policies as they were after 0, 10, … 100 percent of the run.
+
 Whole files are written beside their place and renamed into it, so that a reader, or a run killed at
 any moment, sees the old file or the new one. A checkpoint is one safetensors file: its tensors, and
 in its header the JSON state and a digest of both, so that no kill can part them. ``metrics.csv``
@@ -33,6 +35,7 @@ CONFIG, METRICS, CHECKPOINT, SUMMARY = (
     "checkpoint.safetensors",
     "summary.json",
 )
+SNAPSHOTS = "snapshots"
 LIBRARIES = ("torch", "numpy", "gymnasium", "scipy")
 
 
@@ -123,7 +126,7 @@ class RunFolder:
 
     def _write(self, name: str, content: bytes) -> None:
         """Replace a file at once or not at all."""
-        temporary = self.path / f".{name}.{os.getpid()}.tmp"
+        temporary = (self.path / name).with_name(f".{Path(name).name}.{os.getpid()}.tmp")
         try:
             with temporary.open("wb") as file:
                 file.write(content)
@@ -149,10 +152,7 @@ class RunFolder:
             tensors: by name.
             state: whatever else there is to know, as JSON.
         """
-        text = json.dumps(state)
-        header = json.dumps({"state": text, "digest": _digest(tensors, text)})
-        # One metadata key: the order of several is not fixed, and equal runs give equal files.
-        self._write(CHECKPOINT, safetensors.torch.save(tensors, metadata={"pgzoo": header}))
+        self._write_tensors(CHECKPOINT, tensors, state)
 
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
         """Tensors and state of the last checkpoint; None before the first.
@@ -160,9 +160,39 @@ class RunFolder:
         Raises:
             UsageError: if the file is truncated or was edited.
         """
-        path = self.path / CHECKPOINT
-        if not path.exists():
-            return None
+        return self._read_tensors(CHECKPOINT) if (self.path / CHECKPOINT).exists() else None
+
+    def save_snapshot(self, percent: int, theta: Tensor) -> None:
+        """Keep the policies' parameters ``[S, P]`` as they are after a part of the run."""
+        (self.path / SNAPSHOTS).mkdir(exist_ok=True)
+        self._write_tensors(f"{SNAPSHOTS}/{percent:03d}.safetensors", {"theta": theta}, {})
+
+    def snapshots(self) -> list[int]:
+        """Percentages at which there is a snapshot, ascending."""
+        return sorted(int(p.stem) for p in (self.path / SNAPSHOTS).glob("[0-9]*.safetensors"))
+
+    def load_snapshot(self, percent: int) -> Tensor:
+        """Parameters ``[S, P]``.
+
+        Raises:
+            UsageError: if there is no such snapshot, or it is damaged.
+        """
+        found = self.snapshots()
+        if percent not in found:
+            known = ", ".join(map(str, found)) or "none"
+            raise UsageError(
+                f"Expected a snapshot of {self.path} at {percent} percent; there are: {known}."
+            )
+        return self._read_tensors(f"{SNAPSHOTS}/{percent:03d}.safetensors")[0]["theta"]
+
+    def _write_tensors(self, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        text = json.dumps(state)
+        header = json.dumps({"state": text, "digest": _digest(tensors, text)})
+        # One metadata key: the order of several is not fixed, and equal runs give equal files.
+        self._write(name, safetensors.torch.save(tensors, metadata={"pgzoo": header}))
+
+    def _read_tensors(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
+        path = self.path / name
         try:
             with safetensors.safe_open(path, framework="pt") as file:
                 header = json.loads(file.metadata()["pgzoo"])

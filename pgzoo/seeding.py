@@ -23,22 +23,28 @@ class Purpose(IntEnum):
     MINIBATCHES = 4
     EVALUATION_STARTS = 5
     EVALUATION_ACTIONS = 6
+    LAB_STARTS = 7
+    LAB_ACTIONS = 8
 
 
-def generator(seed: int, purpose: Purpose, iteration: int = 0) -> np.random.Generator:
+Seed = int | tuple[int, ...]
+"""A replica's seed; in the laboratory the path to one estimate."""
+
+
+def generator(seed: Seed, purpose: Purpose, iteration: int = 0) -> np.random.Generator:
     """The generator of one replica for one purpose in one iteration."""
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(purpose, iteration)))
 
 
 def generators(
-    seeds: Sequence[int], purpose: Purpose, iteration: int = 0
+    seeds: Sequence[Seed], purpose: Purpose, iteration: int = 0
 ) -> list[np.random.Generator]:
     """One generator per replica."""
     return [generator(s, purpose, iteration) for s in seeds]
 
 
 def start_seeds(
-    seeds: Sequence[int],
+    seeds: Sequence[Seed],
     num_trajectories: int,
     iteration: int,
     *,

@@ -40,6 +40,7 @@ from pgzoo.tensorboard import Dashboard
 
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
 ITERATIONS_BETWEEN_RESETS = 16
+PERCENT_BETWEEN_SNAPSHOTS = 10
 POLICY_OUTPUT_GAIN, CRITIC_OUTPUT_GAIN = 0.01, 1.0
 
 
@@ -179,20 +180,33 @@ def prepare(config: RunConfig) -> Trainer:
         UsageError, pgzoo_envs.EnvError: for what cannot be trained.
     """
     agent = agent_class(config.agent)(**config.hyperparameters)
-    discretise = config.policy == "tabular"
-    info = pgzoo_envs.describe(config.env, config.max_episode_steps, discretise=discretise)
+    info, policy = policy_network(config)
     if agent.plan == "episodes" and info.max_episode_steps is None:
         raise UsageError(
             f"{config.agent} learns from complete episodes, but {config.env} has no time limit, so "
             "an episode may never end. Set one with --max-episode-steps, such as 200."
         )
-    space = info.observation_space
-    policy = make_network(config.policy, space, info.num_actions, agent.hidden, POLICY_OUTPUT_GAIN)
     critic = None
     if agent.critic != "none":
-        outputs = 1 if agent.critic == "state" else info.num_actions
-        critic = make_network(config.policy, space, outputs, agent.hidden, CRITIC_OUTPUT_GAIN)
+        critic = critic_network(config.policy, info, agent.critic, agent.hidden)
     return Trainer(config, agent, info, policy, critic)
+
+
+def policy_network(config: RunConfig) -> tuple[pgzoo_envs.EnvInfo, Network]:
+    """A run's environment and policy. Its agent, who may be a user's program, is not needed."""
+    discretise = config.policy == "tabular"
+    info = pgzoo_envs.describe(config.env, config.max_episode_steps, discretise=discretise)
+    hidden = config.hyperparameters["hidden"]
+    space = info.observation_space
+    return info, make_network(config.policy, space, info.num_actions, hidden, POLICY_OUTPUT_GAIN)
+
+
+def critic_network(
+    policy: str, info: pgzoo_envs.EnvInfo, kind: str, hidden: Sequence[int]
+) -> Network:
+    """A critic like the policy: V(s) for ``kind`` state, q(s, a) of all actions for action."""
+    outputs = 1 if kind == "state" else info.num_actions
+    return make_network(policy, info.observation_space, outputs, hidden, CRITIC_OUTPUT_GAIN)
 
 
 def load_reference(config: RunConfig, agent: Agent, policy: Network) -> Tensor | None:
@@ -455,7 +469,7 @@ def evaluate_checkpoint(
     Raises:
         UsageError: if there is none, or it is damaged.
     """
-    trainer = prepare(config)
+    _, policy = policy_network(config)
     checkpoint = folder.load_checkpoint()
     if checkpoint is None:
         raise UsageError(
@@ -464,7 +478,7 @@ def evaluate_checkpoint(
         )
     state = TrainState.from_checkpoint(*checkpoint, config.device)
     returns = evaluate(
-        trainer.policy,
+        policy,
         state.policy.values,
         config.env,
         config.seeds,
@@ -534,8 +548,14 @@ def _train_loop(
         dashboard.flush()
         folder.save_checkpoint(*state.to_checkpoint())
 
+    def snapshot(percentages: range) -> None:
+        if percentages:
+            folder.save_snapshot(percentages[-1], state.policy.values)
+
     try:
         save(state)  # a reference policy, too, is safe from here on
+        if state.iteration == 0:
+            snapshot(range(1))
         resumable, saved = state, time.monotonic()
         while state.running:
             before = state
@@ -546,6 +566,7 @@ def _train_loop(
                 after, seconds=clock.seconds(), metrics_size=metrics_file.size
             )
             report(clock.report(before, state))
+            snapshot(_snapshots_due(*(_share(s, trainer.agent.steps) for s in (before, state))))
             if trainer.resumable(state):
                 resumable = state
                 if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
@@ -559,6 +580,20 @@ def _train_loop(
         dashboard.close()
         metrics_file.close()
     return state
+
+
+def _share(state: TrainState, budget: int) -> float:
+    """How much of the run is done, in [0, 1]; a replica that has finished needs no more steps."""
+    done = sum(min(r.env_steps, budget) for r in state.replicas)
+    left = sum(max(budget - r.env_steps, 0) for r in state.replicas if not r.finished)
+    return done / (done + left) if left else 1.0
+
+
+def _snapshots_due(before: float, after: float) -> range:
+    """Percentages, in steps of ``PERCENT_BETWEEN_SNAPSHOTS``, that an iteration has passed."""
+    step = PERCENT_BETWEEN_SNAPSHOTS
+    first, last = (int(100 * share + 1e-9) // step * step for share in (before, after))
+    return range(first + step, last + step, step)
 
 
 def _mean_steps(state: TrainState) -> int:
@@ -580,13 +615,12 @@ class _Clock:
         elapsed = time.monotonic() - self._started
         steps = sum(r.env_steps for r in state.replicas) - self._steps_before
         left = sum(max(self._budget - r.env_steps, 0) for r in state.replicas if not r.finished)
-        done = sum(min(r.env_steps, self._budget) for r in state.replicas)
         rate = steps / elapsed
         means = [r.recent_mean for r in state.replicas]
         newly = zip(before.replicas, state.replicas, strict=True)
         return Report(
             iteration=state.iteration,
-            share=done / (done + left) if done + left else 1.0,
+            share=_share(state, self._budget),
             returns=np.array([np.nan if m is None else m for m in means]),
             steps_per_second=rate,
             seconds_left=left / rate if rate else float("inf"),

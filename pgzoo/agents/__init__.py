@@ -101,15 +101,29 @@ AGENTS = {
 }
 
 
+def entry_of(name: str) -> Entry:
+    """How an agent is introduced; ``AGENTS`` has those of the zoo."""
+    if ".py:" in name:
+        return Entry(name, name, "an estimator of yours", f"Ψ = {name}", "your file")
+    return AGENTS[name]
+
+
 def agent_class(name: str) -> type[Agent]:
-    """The agent of that name.
+    """The agent of that name; ``FILE.py:FUNCTION`` makes one of a user's estimator.
 
     Raises:
         UsageError: for an unknown name, with near ones.
     """
+    if ".py:" in name:
+        from pgzoo.agents.custom import custom_agent
+
+        return custom_agent(name)
     if name not in AGENTS:
         near = difflib.get_close_matches(name, AGENTS, n=2, cutoff=0.5)
         hint = f"Did you mean {' or '.join(near)}? " if near else ""
-        raise UsageError(f"Unknown agent {name!r}. {hint}Agents: {', '.join(AGENTS)}.")
+        raise UsageError(
+            f"Unknown agent {name!r}. {hint}Agents: {', '.join(AGENTS)}; or "
+            "FILE.py:FUNCTION for an estimator of yours."
+        )
     entry = AGENTS[name]
     return getattr(importlib.import_module(entry.module), entry.class_name)

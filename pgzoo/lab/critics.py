@@ -1,0 +1,65 @@
+"""Critics for the laboratory: fitted to the returns of a frozen policy, then frozen too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from pgzoo.agents.reinforce_baseline import ReinforceBaseline
+from pgzoo.estimators import returns_to_go, root_mean_square
+from pgzoo.lab.problem import Problem
+from pgzoo.learner import Parameters, explained_variance, fit_critic
+from pgzoo.model import Model, of_actions
+from pgzoo.networks import Network
+from pgzoo.rollout import Trajectories
+from pgzoo.seeding import Purpose, Seed, generators
+from pgzoo.train import critic_network
+
+LEARNING_RATES = {"mlp": 3e-3, "linear": 1e-2, "tabular": 3e-2}
+EPOCHS, STEPS_PER_MINIBATCH = 10, 2_048
+LEAST_MINIBATCHES = 8
+
+
+def fit(
+    problem: Problem, kind: str, trajectories: Trajectories, seeds: Sequence[Seed]
+) -> tuple[Network, Tensor]:
+    """Regress V(s), or q(s, a), on the returns of complete episodes.
+
+    Args:
+        problem: whose γ, policy and widths the critic takes.
+        kind: state for V(s), action for q(s, a) of all actions.
+        trajectories: ``[S, N, T]``.
+        seeds: one per replica, for initialisation and shuffling.
+
+    Returns:
+        the network, and its parameters ``[S, Q]``.
+    """
+    network = critic_network(problem.policy, problem.info, kind, problem.hidden)
+    returns = returns_to_go(trajectories.reward, trajectories.mask, problem.gamma)
+    scale = 1 / root_mean_square(returns, trajectories.mask).mean().item()
+    steps = int(trajectories.num_steps.max())
+    agent = ReinforceBaseline(
+        baseline="value",
+        gamma=problem.gamma,
+        critic_epochs=EPOCHS,
+        critic_minibatches=max(LEAST_MINIBATCHES, steps // STEPS_PER_MINIBATCH),
+    )
+    scaled = trajectories.scale_rewards(scale)
+    phi = network.init(generators(seeds, Purpose.CRITIC_INIT))
+    model = Model(problem.network, problem.theta.expand(len(phi), -1), network, phi)
+    rate = torch.full((len(phi), 1), LEARNING_RATES[problem.policy])
+    shuffling = generators(seeds, Purpose.MINIBATCHES)
+    critic, _ = fit_critic(agent, model, Parameters.start(phi), scaled, rate, shuffling)
+    return network, network.scale_output(critic.values, 1 / scale)
+
+
+def quality(problem: Problem, network: Network, phi: Tensor, trajectories: Trajectories) -> float:
+    """Explained variance of the returns of other trajectories ``[1, N, T]``."""
+    model = Model(problem.network, problem.theta.unsqueeze(0), network, phi)
+    outputs = model.critic_outputs(trajectories.obs, trajectories.mask)
+    if outputs.shape[-1] > 1:
+        outputs = of_actions(outputs, trajectories.action).unsqueeze(-1)
+    target = returns_to_go(trajectories.reward, trajectories.mask, problem.gamma)
+    return explained_variance(outputs.squeeze(-1), target, trajectories.mask).item()

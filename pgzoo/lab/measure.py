@@ -1,0 +1,391 @@
+"""Measure estimators of the policy gradient on a frozen policy.
+
+Every estimator gets the same number of trajectories per estimate under its own sampling plan;
+estimators with the same plan share their trajectories. Estimates are computed a chunk at a time
+and kept as block means, so memory is bounded whatever the number of estimates.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import pgzoo_envs
+from torch import Tensor
+
+from pgzoo.agents.base import Agent
+from pgzoo.agents.reinforce_baseline import ReinforceBaseline
+from pgzoo.errors import UsageError
+from pgzoo.exact import exact_gradient
+from pgzoo.gradients import gradient_estimates
+from pgzoo.lab import critics
+from pgzoo.lab.problem import Estimator, Problem
+from pgzoo.lab.statistics import (
+    BlockSums,
+    Properties,
+    Reference,
+    holm,
+    properties,
+    same_number,
+)
+from pgzoo.model import Model
+from pgzoo.networks import MLP, Network
+from pgzoo.rollout import Trajectories, collect_episodes, joined_rows
+from pgzoo.seeding import Purpose, Seed, generators, start_seeds
+
+MOST_BLOCKS = 100
+MOST_ROWS = 4_096
+NUMBERS_IN_MEMORY = 2**26
+REFERENCE_FACTOR = 4
+SAMPLE, REFERENCE, CRITIC, HELD_OUT = range(4)
+Progress = Callable[[float, str], None]
+Critics = dict[str, tuple[Network, Tensor]]
+"""By kind: the network and its parameters ``[1, Q]``."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How much is sampled, and how.
+
+    Attributes:
+        trajectories: N of one estimate.
+        estimates: independent estimates of every estimator; rounded up to fill blocks.
+        reference_estimates: estimates that g* is the mean of where it is not known exactly;
+            None: ``REFERENCE_FACTOR`` times as many as above.
+        critic: separate: fitted once on trajectories of its own and frozen; same: fitted anew on
+            the very trajectories of each estimate.
+        critic_trajectories: how many the separate critic is fitted on.
+        seed: of all random numbers.
+    """
+
+    trajectories: int = 32
+    estimates: int = 400
+    reference_estimates: int | None = None
+    critic: str = "separate"
+    critic_trajectories: int = 512
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        least = {"trajectories": 1, "estimates": 2, "critic_trajectories": 1, "seed": 0}
+        for name, bound in least.items():
+            if getattr(self, name) < bound:
+                flag = "--" + name.replace("_", "-")
+                raise UsageError(f"Expected {flag} of at least {bound}, got {getattr(self, name)}.")
+
+    @property
+    def block_size(self) -> int:
+        """Estimates in a block."""
+        return -(-self.estimates // MOST_BLOCKS)
+
+    @property
+    def num_blocks(self) -> int:
+        """Blocks of estimates."""
+        return -(-self.estimates // self.block_size)
+
+    @property
+    def reference_block_size(self) -> int:
+        """Reference estimates in a block; there are as many blocks as of the estimates."""
+        wanted = self.reference_estimates or REFERENCE_FACTOR * self.estimates
+        return -(-wanted // self.num_blocks)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One estimator's results.
+
+    Attributes:
+        estimator: its label.
+        plan: how its trajectories were sampled.
+        estimates: how many independent estimates there are.
+        steps: environment steps of one, on average.
+        properties: bias, variance, direction.
+        p_value: of unbiasedness, corrected for the number of estimators (Holm).
+    """
+
+    estimator: str
+    plan: str
+    estimates: int
+    steps: float
+    properties: Properties
+    p_value: float
+
+
+@dataclass(frozen=True)
+class Measurement:
+    """Results of ``measure``.
+
+    Attributes:
+        problem: policy and environment.
+        settings: budget and seed.
+        rows: one per estimator.
+        reference: where g* is from.
+        gradient_norm: ‖g*‖.
+        explained_variance: of each kind of critic that was fitted, on fresh trajectories.
+        seconds: spent on environments, on gradients, and on all.
+        interrupted: whether it was ended early; what was complete is kept.
+    """
+
+    problem: Problem
+    settings: Settings
+    rows: tuple[Row, ...]
+    reference: str
+    gradient_norm: float
+    explained_variance: dict[str, float]
+    seconds: dict[str, float]
+    interrupted: bool = False
+
+
+@dataclass
+class _Sampler:
+    """Trajectories of the acting policy, many estimates at a time."""
+
+    problem: Problem
+    settings: Settings
+    seconds: float = 0.0
+    _envs: pgzoo_envs.ReplicatedVectorEnv | None = field(default=None, repr=False)
+
+    def estimates_at_once(self) -> int:
+        """How many estimates' trajectories fit into memory together."""
+        p = self.problem
+        width = sum(p.network.sizes) if isinstance(p.network, MLP) else p.info.num_actions
+        per_step = width + 16 + 4 * p.info.num_actions
+        rows = NUMBERS_IN_MEMORY // (per_step * (p.info.max_episode_steps or 1))
+        return max(1, min(rows, MOST_ROWS) // self.settings.trajectories)
+
+    def sample(
+        self, role: int, indices: range, rows: int, group_size: int = 1, *, act: Tensor
+    ) -> Trajectories:
+        """Trajectories ``[S, N, T]`` of the estimates with these numbers."""
+        start = time.perf_counter()
+        seeds: list[Seed] = [(self.settings.seed, role, group_size, m) for m in indices]
+        total = len(seeds) * rows
+        if self._envs is None or self._envs.num_envs != total:
+            self.close()
+            self._envs = pgzoo_envs.make(
+                self.problem.env,
+                total,
+                max_episode_steps=self.problem.info.max_episode_steps,
+                discretise=self.problem.policy == "tabular",
+            )
+        trajectories = collect_episodes(
+            self._envs,
+            self.problem.network.bind(act.expand(len(seeds), -1)),
+            start_seeds(seeds, rows, 0, group_size=group_size, purpose=Purpose.LAB_STARTS),
+            generators(seeds, Purpose.LAB_ACTIONS),
+            group_size=group_size,
+        )
+        self.seconds += time.perf_counter() - start
+        return trajectories
+
+    def close(self) -> None:
+        if self._envs is not None:
+            self._envs.close()
+            self._envs = None
+
+
+def measure(
+    problem: Problem,
+    estimators: Sequence[Estimator],
+    settings: Settings | None = None,
+    progress: Progress = lambda share, what: None,
+) -> Measurement:
+    """Bias, variance and direction of estimators, at equal budget.
+
+    Ctrl-C ends the sampling and keeps what is complete.
+
+    Args:
+        problem: frozen policy, environment and objective.
+        estimators: what to compare, as from ``parse_estimators``.
+        settings: budget and seed.
+        progress: called with the share that is done and what is being done.
+
+    Raises:
+        UsageError: if an estimator's Ψ is not what it should be.
+    """
+    settings = settings or Settings()
+    started = time.perf_counter()
+    sampler = _Sampler(problem, settings)
+    interrupted = False
+    try:
+        frozen, explained = _fit_critics(problem, estimators, sampler, progress)
+        reference, origin = _reference(problem, settings, sampler, frozen, progress)
+        sums = [BlockSums(settings.block_size, reference.gradient) for _ in estimators]
+        steps = [0.0] * len(estimators)
+        done = 0
+        try:
+            for done in _sample_all(problem, estimators, settings, sampler, frozen, sums, steps):
+                progress(done / (settings.num_blocks * settings.block_size), "sampling")
+        except KeyboardInterrupt:
+            interrupted = True
+    finally:
+        sampler.close()
+    total = time.perf_counter() - started
+    return Measurement(
+        problem=problem,
+        settings=settings,
+        rows=_rows(estimators, sums, steps, done, reference, settings.seed),
+        reference=origin,
+        gradient_norm=float(np.linalg.norm(reference.gradient)),
+        explained_variance=explained,
+        seconds={
+            "environment": sampler.seconds,
+            "gradients": total - sampler.seconds,
+            "total": total,
+        },
+        interrupted=interrupted,
+    )
+
+
+def _sample_all(
+    problem: Problem,
+    estimators: Sequence[Estimator],
+    settings: Settings,
+    sampler: _Sampler,
+    frozen: Critics,
+    sums: list[BlockSums],
+    steps: list[float],
+) -> Iterator[int]:
+    """Fill the sums, plan by plan and chunk by chunk; yields how many estimates are done."""
+    total = settings.num_blocks * settings.block_size
+    acting = problem.theta if problem.behaviour is None else problem.behaviour
+    plans = sorted({e.group_size for e in estimators})
+    for indices in _chunks(total, sampler.estimates_at_once()):
+        for plan in plans:
+            members = [i for i, e in enumerate(estimators) if e.group_size == plan]
+            batch = sampler.sample(SAMPLE, indices, settings.trajectories, plan, act=acting)
+            chosen = [estimators[i] for i in members]
+            pairs = _with_models(problem, chosen, settings, frozen, batch, indices)
+            estimates = gradient_estimates(pairs, batch).double().numpy()
+            for i, mine in zip(members, estimates.swapaxes(0, 1), strict=True):
+                sums[i].add(mine)
+                steps[i] += float(batch.num_steps.sum())
+        yield indices.stop
+
+
+def _chunks(total: int, size: int) -> Iterator[range]:
+    for first in range(0, total, size):
+        yield range(first, min(first + size, total))
+
+
+def _with_models(
+    problem: Problem,
+    estimators: Sequence[Estimator],
+    settings: Settings,
+    frozen: Critics,
+    batch: Trajectories,
+    indices: range,
+) -> list[tuple[Agent, Model]]:
+    """Each agent with a model that has the critic it asks for."""
+    theta = problem.theta.expand(len(indices), -1)
+    models = {"none": Model(problem.network, theta)}
+    for kind in sorted({e.agent.critic for e in estimators} - {"none"}):
+        if settings.critic == "same":
+            seeds: list[Seed] = [(settings.seed, CRITIC, m) for m in indices]
+            network, phi = critics.fit(problem, kind, batch, seeds)
+        else:
+            network, phi = frozen[kind]
+            phi = phi.expand(len(indices), -1)
+        models[kind] = Model(problem.network, theta, network, phi)
+    return [(e.agent, models[e.agent.critic]) for e in estimators]
+
+
+def _fit_critics(
+    problem: Problem,
+    estimators: Sequence[Estimator],
+    sampler: _Sampler,
+    progress: Progress,
+) -> tuple[Critics, dict[str, float]]:
+    """Critics on separate data, and the variance they explain of yet other data."""
+    kinds: set[str] = {e.agent.critic for e in estimators} - {"none"}
+    if problem.exact_mdp() is None:
+        kinds |= {"state"}  # the sampled reference needs it
+    if not kinds:
+        return {}, {}
+    progress(0.0, "fitting critics")
+    settings = sampler.settings
+    acting = problem.theta if problem.behaviour is None else problem.behaviour
+    fitting, fresh = (
+        joined_rows(
+            [
+                sampler.sample(role, indices, settings.trajectories, act=acting)
+                for indices in _chunks(-(-rows // settings.trajectories), 8)
+            ]
+        )
+        for role, rows in (
+            (CRITIC, settings.critic_trajectories),
+            (HELD_OUT, -(-settings.critic_trajectories // 4)),
+        )
+    )
+    fitted = {
+        kind: critics.fit(problem, kind, fitting, [(settings.seed, CRITIC, 0)])
+        for kind in sorted(kinds)
+    }
+    return fitted, {
+        kind: critics.quality(problem, *critic, fresh) for kind, critic in fitted.items()
+    }
+
+
+def _reference(
+    problem: Problem,
+    settings: Settings,
+    sampler: _Sampler,
+    frozen: Critics,
+    progress: Progress,
+) -> tuple[Reference, str]:
+    """g*: exact on a finite MDP, else the mean of an independent sample of unbiased estimates."""
+    mdp, horizon = problem.exact_mdp(), problem.info.max_episode_steps
+    assert horizon is not None
+    if mdp is not None:
+        theta = problem.theta.unsqueeze(0)
+        exact = exact_gradient(mdp, problem.network, theta, horizon=horizon, gamma=problem.gamma)
+        return Reference(exact[0].numpy()), "exact"
+    agent = ReinforceBaseline(
+        baseline="value", gamma=problem.gamma, gamma_t=True, aggregation="sum", psi_scale="none"
+    )
+    network, phi = frozen["state"]
+    sums = BlockSums(settings.reference_block_size)
+    total = settings.num_blocks * settings.reference_block_size
+    for indices in _chunks(total, sampler.estimates_at_once()):
+        progress(indices.start / total, "reference gradient")
+        batch = sampler.sample(REFERENCE, indices, settings.trajectories, act=problem.theta)
+        count = len(indices)
+        theta = problem.theta.expand(count, -1)
+        model = Model(problem.network, theta, network, phi.expand(count, -1))
+        sums.add(gradient_estimates([(agent, model)], batch)[:, 0].double().numpy())
+    blocks = sums.blocks()
+    assert blocks is not None
+    origin = f"mean of {total:,} independent estimates of REINFORCE with a learned baseline"
+    return Reference(blocks.mean.mean(0), blocks), origin
+
+
+def _rows(
+    estimators: Sequence[Estimator],
+    sums: Sequence[BlockSums],
+    steps: Sequence[float],
+    done: int,
+    reference: Reference,
+    seed: int,
+) -> tuple[Row, ...]:
+    """What can be said from the complete blocks."""
+    found = [s.blocks() for s in sums]
+    if any(b is None for b in found):
+        return ()
+    blocks = same_number([b for b in found if b is not None])
+    if reference.blocks is not None:
+        first = same_number([reference.blocks, blocks[0]])[0]
+        reference = Reference(first.mean.mean(0), first)
+    results = [properties(b, reference, seed) for b in blocks]
+    corrected = holm([r.p_value for r in results])
+    return tuple(
+        Row(
+            estimator=e.label,
+            plan="independent" if e.group_size == 1 else f"groups of {e.group_size}",
+            estimates=b.estimates,
+            steps=n / done,
+            properties=r,
+            p_value=float(p),
+        )
+        for e, b, n, r, p in zip(estimators, blocks, steps, results, corrected, strict=True)
+    )

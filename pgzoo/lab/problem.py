@@ -1,0 +1,295 @@
+"""What is measured: a frozen policy on an environment, and the estimators to compare."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gymnasium as gym
+import pgzoo_envs
+import torch
+from gymnasium import spaces
+from torch import Tensor
+
+from pgzoo.agents import agent_class
+from pgzoo.agents.base import Agent, ClipOptions, choices, hyperparameters, option_type
+from pgzoo.errors import UsageError
+from pgzoo.exact import FiniteMDP
+from pgzoo.networks import Network, make_network
+from pgzoo.runs import RunFolder
+from pgzoo.seeding import Purpose, generators
+from pgzoo.train import POLICY_OUTPUT_GAIN, policy_network
+
+MOST_EXACT_STATES = 2_000
+
+
+@dataclass(frozen=True)
+class Problem:
+    """A policy that stays as it is, and the objective whose gradient is estimated.
+
+    Attributes:
+        env: Gymnasium environment.
+        info: its spaces and time limit.
+        policy: kind of policy: mlp, linear or tabular.
+        network: from observations to action preferences.
+        theta: the policy's parameters ``[P]``.
+        hidden: widths of its hidden layers; critics get the same.
+        label: where the parameters are from.
+        gamma: discount factor of the objective, from the first state on.
+        behaviour: parameters of the policy that acts, ``[P]``; None: the same policy.
+    """
+
+    env: str
+    info: pgzoo_envs.EnvInfo
+    policy: str
+    network: Network
+    theta: Tensor
+    hidden: tuple[int, ...]
+    label: str
+    gamma: float = 1.0
+    behaviour: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.gamma <= 1:
+            raise UsageError(f"Expected --gamma between 0 and 1, got {self.gamma:g}.")
+        if self.info.max_episode_steps is None:
+            raise UsageError(
+                f"The laboratory samples complete episodes, but {self.env} has no time limit, so "
+                "an episode may never end. Set one with --max-episode-steps, such as 200."
+            )
+        if self.theta.shape != (self.network.num_params,):
+            raise UsageError(
+                f"Expected parameters [{self.network.num_params}] for this network, got "
+                f"{list(self.theta.shape)}."
+            )
+        if not bool(self.theta.isfinite().all()):
+            raise UsageError("Expected finite parameters of the policy, got some that are not.")
+
+    @classmethod
+    def initial(
+        cls,
+        env: str,
+        *,
+        policy: str = "mlp",
+        hidden: Sequence[int] = (64, 64),
+        seed: int = 0,
+        max_episode_steps: int | None = None,
+        theta: Tensor | None = None,
+        **options: Any,
+    ) -> Problem:
+        """A policy as training starts with, or with parameters ``theta [P]`` of one's own."""
+        info = pgzoo_envs.describe(env, max_episode_steps, discretise=policy == "tabular")
+        network = make_network(
+            policy, info.observation_space, info.num_actions, hidden, POLICY_OUTPUT_GAIN
+        )
+        label = "given parameters"
+        if theta is None:
+            theta = network.init(generators([seed], Purpose.POLICY_INIT))[0]
+            label = f"initial {policy}, seed {seed}"
+        return cls(env, info, policy, network, theta, tuple(hidden), label, **options)
+
+    @classmethod
+    def of_run(
+        cls, run: Path, *, seed: int | None = None, at: int | None = None, **options: Any
+    ) -> Problem:
+        """A policy of a training run.
+
+        Args:
+            run: folder.
+            seed: which replica; by default the first.
+            at: percent of the run after which the policy is taken, to the nearest snapshot; by
+                default the last checkpoint.
+            options: further fields.
+
+        Raises:
+            UsageError: if there is no such run, seed or checkpoint.
+        """
+        folder = RunFolder.open(run)
+        config = folder.config()
+        info, network = policy_network(config)
+        seed = config.seeds[0] if seed is None else seed
+        if seed not in config.seeds:
+            known = ", ".join(map(str, config.seeds))
+            raise UsageError(f"Expected a seed of {run} ({known}), got {seed}.")
+        if at is None:
+            checkpoint = folder.load_checkpoint()
+            if checkpoint is None:
+                raise UsageError(f"{run} has no checkpoint yet; go on with its training first.")
+            thetas, moment = checkpoint[0]["policy.values"], "end"
+        else:
+            nearest = min(folder.snapshots() or [at], key=lambda percent: abs(percent - at))
+            thetas, moment = folder.load_snapshot(nearest), f"{nearest} %"
+        return cls(
+            config.env,
+            info,
+            config.policy,
+            network,
+            thetas[config.seeds.index(seed)],
+            tuple(config.hyperparameters["hidden"]),
+            f"{config.agent}, seed {seed}, {moment} of training",
+            **options,
+        )
+
+    def exact_mdp(self) -> FiniteMDP | None:
+        """The environment's transition table, where it publishes one over these observations."""
+        env = gym.make(self.env)
+        try:
+            if not isinstance(env.observation_space, spaces.Discrete):
+                return None
+            if env.observation_space.n > MOST_EXACT_STATES:
+                return None
+            return FiniteMDP.from_env(env)
+        except UsageError:
+            return None
+        finally:
+            env.close()
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """An agent as an estimator of the gradient.
+
+    Attributes:
+        label: as the user wrote it.
+        agent: its hyperparameters; batch size and group size are the experiment's.
+    """
+
+    label: str
+    agent: Agent
+
+    @property
+    def group_size(self) -> int:
+        """K of its sampling plan."""
+        return self.agent.rollouts_per_start
+
+
+ZOO = (
+    "reinforce:whole_return=yes",
+    "reinforce",
+    "reinforce-baseline:baseline=batch-mean",
+    "reinforce-baseline:baseline=time-step-mean",
+    "reinforce-baseline:baseline=optimal",
+    "reinforce-baseline:baseline=value",
+    "actor-critic",
+    "actor-critic:lam=0",
+    "all-actions",
+    "ppo",
+    "reinforce++",
+    "rloo",
+    "rloo:reward_to_go=yes",
+    "grpo",
+    "dr-grpo",
+    "reinforce++-baseline",
+)
+
+
+def parse_estimator(text: str, *, trajectories: int, group_size: int, gamma: float) -> Estimator:
+    """``AGENT``, ``AGENT:OPTION=VALUE,…`` or ``FILE.py:FUNCTION`` as an estimator.
+
+    Estimators are taken as their papers define them: Ψ is not rescaled beyond the method's own
+    formula, and steps are summed over a trajectory, except where the method says otherwise (GRPO:
+    mean over each trajectory; REINFORCE++ and PPO: mean over all steps). Options may change that.
+
+    Args:
+        text: what the user wrote.
+        trajectories: N of an estimate.
+        group_size: K of agents that sample in groups, unless the text says otherwise.
+        gamma: discount factor.
+
+    Raises:
+        UsageError: for an unknown agent or option, or a value outside its range.
+    """
+    name, _, rest = text.partition(":") if ".py:" not in text else _split_file(text)
+    agent = agent_class(name)
+    fields = {f.name: f for f in hyperparameters(agent)}
+    options: dict[str, Any] = {"gamma": gamma, "psi_scale": "none"}
+    if not issubclass(agent, ClipOptions):
+        options["aggregation"] = "sum"
+    options |= {
+        key: value
+        for key, value in {"episodes": trajectories, "group_size": group_size}.items()
+        if key in fields and (key != "group_size" or fields[key].default != 1)
+    }
+    for part in filter(None, rest.split(",")):
+        key, equals, value = part.partition("=")
+        key = key.strip().replace("-", "_")
+        if not equals or key not in fields:
+            raise UsageError(
+                f"Expected options of {name} as in {name}:OPTION=VALUE,…; got {part!r}. Options: "
+                f"{', '.join(fields)}."
+            )
+        options[key] = _convert(name, key, value.strip(), option_type(agent, key))
+    made = agent(**options)
+    if made.rollouts_per_start > 1 and trajectories % made.rollouts_per_start:
+        raise UsageError(
+            f"Expected groups of {made.rollouts_per_start} for {text} to fill the "
+            f"{trajectories} trajectories of an estimate; choose another --trajectories."
+        )
+    return Estimator(text, dataclasses.replace(made))
+
+
+def _split_file(text: str) -> tuple[str, str, str]:
+    """FILE.py:FUNCTION:OPTIONS."""
+    path, _, rest = text.partition(".py:")
+    function, colon, options = rest.partition(":")
+    return f"{path}.py:{function}", colon, options
+
+
+def _convert(agent: str, key: str, value: str, declared: Any) -> Any:
+    values = choices(declared)
+    words = {"yes": True, "true": True, "no": False, "false": False}
+    try:
+        if values is not None:
+            if value not in values:
+                raise ValueError
+            return value
+        if declared is bool:
+            return words[value.lower()]
+        if declared in (int, float):
+            return declared(value)
+    except (ValueError, KeyError):
+        pass
+    else:
+        raise UsageError(f"Option {key} of {agent} has no effect on an estimate; leave it out.")
+    kind = ", ".join(values) if values else {bool: "yes or no"}.get(declared, declared.__name__)
+    raise UsageError(f"Expected {agent}:{key} to be {kind}, got {value!r}.")
+
+
+def parse_estimators(
+    texts: Sequence[str], *, trajectories: int, group_size: int, gamma: float
+) -> list[Estimator]:
+    """Several estimators, each once.
+
+    Raises:
+        UsageError: as ``parse_estimator``; for a repetition; for an empty list.
+    """
+    if not texts:
+        raise UsageError("Expected at least one estimator, got none.")
+    repeated = sorted({t for t in texts if list(texts).count(t) > 1})
+    if repeated:
+        raise UsageError(f"Expected every --estimator once, got {repeated[0]} again.")
+    return [
+        parse_estimator(t, trajectories=trajectories, group_size=group_size, gamma=gamma)
+        for t in texts
+    ]
+
+
+def load_theta(path: Path) -> Tensor:
+    """Parameters ``[P]`` from a safetensors file with one tensor.
+
+    Raises:
+        UsageError: if it is not one.
+    """
+    import safetensors
+    import safetensors.torch
+
+    try:
+        tensors = safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise UsageError(f"Expected {path} to be a safetensors file: {error}") from error
+    if len(tensors) != 1:
+        raise UsageError(f"Expected one tensor in {path}, found {', '.join(tensors) or 'none'}.")
+    return torch.as_tensor(next(iter(tensors.values()))).flatten()
