@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
-from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from pgzoo.statistics import MIN_RUNS, interquartile_mean_interval, mean_interval
@@ -78,6 +78,48 @@ class TrainingDisplay:
             self._lines = int(report.share * LINES_PER_RUN) + 1
             line = "iteration {iteration}, {percent:.0f}%: return {returns}, {speed}, {left}"
             print(line.format(percent=100 * report.share, **fields), flush=True)
+
+
+class LabDisplay:
+    """What the laboratory is doing: a live line on a terminal, plain lines elsewhere."""
+
+    def __init__(self, console: Console) -> None:
+        self._said = ""
+        self._progress: Progress | None = None
+        if console.is_terminal:
+            self._progress = Progress(
+                SpinnerColumn(),
+                TextColumn("{task.description}"),
+                BarColumn(bar_width=24),
+                TextColumn("{task.percentage:>3.0f}%"),
+                TimeRemainingColumn(),
+                console=console,
+                transient=True,
+            )
+            self._task = self._progress.add_task("", total=1.0)
+
+    def __enter__(self) -> LabDisplay:
+        if self._progress is not None:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    def stop(self) -> None:
+        """Take the live line away."""
+        if self._progress is not None:
+            self._progress.stop()
+
+    def __call__(self, share: float, what: str) -> None:
+        """Show how much of a stage is done."""
+        if self._progress is not None:
+            if what != self._said:
+                self._progress.reset(self._task, description=what, total=1.0)
+            self._progress.update(self._task, completed=share)
+        elif what != self._said:
+            print(f"{what} …", flush=True)
+        self._said = what
 
 
 def spread(returns: NDArray[np.float64]) -> str:

@@ -13,12 +13,10 @@ from torch import Tensor
 from pgzoo.adam import AdamState, adam_descent, adam_init, clip_rows
 from pgzoo.agents.base import Agent, CriticOptions
 from pgzoo.batch import Batch, deal
+from pgzoo.diagnostics import Metrics, explained_variance
 from pgzoo.gradients import policy_gradient, weigh
 from pgzoo.model import Model, of_actions
 from pgzoo.rollout import Trajectories
-
-Metrics = dict[str, Tensor]
-"""Figures of one iteration, ``[S]`` each."""
 
 
 @dataclass(frozen=True)
@@ -172,14 +170,3 @@ def _select(outputs: Tensor, action: Tensor) -> Tensor:
     if outputs.shape[-1] == 1:
         return outputs.squeeze(-1)
     return of_actions(outputs, action)
-
-
-def explained_variance(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """1 − Var(target − prediction) / Var(target) over the real steps ``[S, N, T]``, → ``[S]``."""
-
-    def variance(x: Tensor) -> Tensor:
-        n = mask.sum((1, 2)).clamp(min=1)
-        mean = torch.where(mask, x, 0).sum((1, 2)) / n
-        return torch.where(mask, x - mean[:, None, None], 0).square().sum((1, 2)) / n
-
-    return 1 - variance(target - prediction) / variance(target).clamp(min=1e-12)

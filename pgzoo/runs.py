@@ -51,6 +51,8 @@ class RunConfig:
     max_episode_steps: int | None
     stop_when_solved: bool
     hyperparameters: dict[str, Any]
+    diagnostics: int = 0
+    compare_estimators: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """As in ``config.json``, with the versions that are installed."""
@@ -61,7 +63,9 @@ class RunConfig:
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
         """The inverse of ``to_json``."""
-        fields = {f.name: data[f.name] for f in dataclasses.fields(cls)}
+        optional = {f.name for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING}
+        names = [f.name for f in dataclasses.fields(cls) if f.name not in optional - data.keys()]
+        fields = {name: data[name] for name in names}
         hyperparameters = {
             k: tuple(v) if isinstance(v, list) else v for k, v in data["hyperparameters"].items()
         }

@@ -8,13 +8,15 @@ return with its interval as a band.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
+from pgzoo.diagnostics import COMPARED
 from pgzoo.statistics import mean_interval
 
 TAGS = {
@@ -27,9 +29,30 @@ TAGS = {
     "critic_loss": "critic/loss",
     "explained_variance": "critic/explained_variance",
     "learning_rate": "policy/learning_rate",
+    "clip_fraction": "policy/clip_fraction",
+    "kl_old_policy": "policy/kl_during_updates",
+    "kl_behaviour": "policy/kl_to_behaviour",
+    "ratio_ess": "policy/ratio_effective_sample_size",
+    "gradient_variance": "gradient/variance",
+    "relative_variance": "gradient/relative_variance",
+    "snr": "gradient/signal_to_noise",
+    "split_half_cosine": "gradient/split_half_cosine",
+    "noise_scale": "gradient/noise_scale",
+    "baseline_explained_variance": "gradient/baseline_explained_variance",
 }
+QUANTILE = re.compile(r"(psi|weight)_q(\d\d)")
 EACH_SEED = "_each_seed"
 BOUNDS = ("return/ci_low", "return/ci_high")
+
+
+def tag_of(column: str) -> str | None:
+    """Where a column of ``metrics.csv`` is shown; None for those that are not."""
+    if (match := QUANTILE.fullmatch(column)) is not None:
+        group = {"psi": "psi", "weight": "effective_weight"}[match[1]]
+        return f"{group}/quantile_{match[2]}"
+    if column.startswith(COMPARED):
+        return f"relative_variance/{column.removeprefix(COMPARED)}"
+    return TAGS.get(column)
 
 
 class Dashboard:
@@ -55,7 +78,7 @@ class Dashboard:
         band = ["Margin", ["return/mean", *BOUNDS]]
         self._mean.add_custom_scalars({"return": {"mean over seeds, 95% interval": band}})
 
-    def add(self, rows: Iterable[Mapping[str, Any]], mean_steps: int) -> None:
+    def add(self, rows: Sequence[Mapping[str, Any]], mean_steps: int) -> None:
         """Add an iteration.
 
         Args:
@@ -67,18 +90,23 @@ class Dashboard:
             self._latest[row["seed"]] = dict(self._latest.get(row["seed"], {})) | {
                 k: v for k, v in row.items() if v is not None
             }
-            for column, tag in TAGS.items():
-                if row.get(column) is not None:
+            for column, value in row.items():
+                if value is not None and (tag := tag_of(column)) is not None:
                     writer = self._seeds[row["seed"]]
-                    writer.add_scalar(tag + EACH_SEED, row[column], row["env_steps"])
-        for column, tag in TAGS.items():
+                    writer.add_scalar(tag + EACH_SEED, value, row["env_steps"])
+        for column in sorted({c for row in rows for c, v in row.items() if v is not None}):
+            tag = tag_of(column)
             values = [r[column] for r in self._latest.values() if column in r]
-            if not values:
+            if tag is None:
                 continue
             self._mean.add_scalar(tag, float(np.mean(values)), mean_steps)
             if column == "return_mean" and not np.isnan((interval := mean_interval(values)).low):
                 self._mean.add_scalar(BOUNDS[0], interval.low, mean_steps)
                 self._mean.add_scalar(BOUNDS[1], interval.high, mean_steps)
+
+    def explain(self, tag: str, text: str) -> None:
+        """Say something in words."""
+        self._mean.add_text(tag, text)
 
     def flush(self) -> None:
         """Write what was added to the disk."""

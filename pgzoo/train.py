@@ -21,10 +21,20 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pgzoo.agents import agent_class
-from pgzoo.agents.base import Agent, SegmentOptions
+from pgzoo.agents.base import Agent, CriticOptions, SegmentOptions
+from pgzoo.diagnostics import (
+    COMPARED,
+    FIGURES,
+    Metrics,
+    comparable,
+    compare_estimators,
+    diagnose,
+    drift,
+    unit_of_independence,
+)
 from pgzoo.errors import UsageError
 from pgzoo.evaluate import EPISODES, evaluate
-from pgzoo.learner import Metrics, Parameters, learn
+from pgzoo.learner import Parameters, learn
 from pgzoo.model import Model
 from pgzoo.networks import Network, make_network
 from pgzoo.rollout import (
@@ -358,6 +368,7 @@ class Trainer:
         )
 
         healthy = _all_finite(policy, critic, metrics)
+        metrics |= self._diagnostics(model, policy.values, trajectories, state.iteration)
         steps = trajectories.num_steps.tolist()
         after = [
             self._advance(r, n, e, ok, state.iteration)
@@ -376,7 +387,36 @@ class Trainer:
             if state.critic is not None and critic is not None
             else None,
         )
-        return new_state, _metrics_rows(state.iteration, after, episodes, metrics)
+        rows = _metrics_rows(state.iteration, after, episodes, metrics)
+        sparse = self.columns
+        return new_state, [
+            {k: v for k, v in row.items() if k not in sparse} | {k: row.get(k) for k in sparse}
+            for row in rows
+        ]
+
+    @property
+    def columns(self) -> list[str]:
+        """Of ``metrics.csv``, those that not every iteration fills."""
+        if self.config.diagnostics == 0:
+            return []
+        names = list(FIGURES)
+        if self.config.compare_estimators:
+            names += [COMPARED + name for name in comparable(self.agent)]
+        return names
+
+    def _diagnostics(
+        self, model: Model, theta: Tensor, trajectories: Trajectories, iteration: int
+    ) -> Metrics:
+        """Figures of the gradient, every so many iterations."""
+        every = self.config.diagnostics
+        if every == 0 or iteration % every:
+            return {}
+        if isinstance(self.agent, CriticOptions):
+            trajectories = trajectories.scale_rewards(self.agent.reward_scale)
+        figures = diagnose(self.agent, model, trajectories) | drift(model, theta, trajectories)
+        if self.config.compare_estimators:
+            figures |= compare_estimators(self.agent, model, trajectories)
+        return figures
 
     def _advance(
         self, replica: Replica, steps: int, episodes: Episodes, healthy: bool, iteration: int
@@ -457,7 +497,8 @@ def _metrics_rows(
             "return_last_100": replica.recent_mean,
             "length_mean": sum(finished.lengths) / n if n else None,
         }
-        rows.append(row | {name: values[i] for name, values in columns.items()})
+        figures = {name: values[i] for name, values in columns.items()}
+        rows.append(row | {k: v if np.isfinite(v) else None for k, v in figures.items()})
     return rows
 
 
@@ -541,6 +582,8 @@ def _train_loop(
     metrics_file = MetricsFile(folder, state.metrics_size)
     steps = {r.seed: r.env_steps for r in state.replicas}
     dashboard = Dashboard(folder.path, steps, metrics_file.latest())
+    if trainer.config.diagnostics:
+        dashboard.explain("gradient/unit", unit_of_independence(trainer.agent))
     clock = _Clock(state, trainer.agent.steps)
 
     def save(state: TrainState) -> None:

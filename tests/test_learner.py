@@ -5,7 +5,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgzoo.agents.reinforce_baseline import ReinforceBaseline
-from pgzoo.learner import Parameters, explained_variance, learn
+from pgzoo.diagnostics import explained_variance
+from pgzoo.learner import Parameters, learn
 from pgzoo.model import Model
 from pgzoo.networks import MLP
 from tests.helpers import make_trajectories

@@ -48,7 +48,7 @@ class PPO(ClipOptions, SegmentOptions):
             "steps": 1_000_000,
             "envs": 16,
             "segment_steps": 64,
-            "epochs": 4,
+            "epochs": 2,
             "minibatches": 4,
             "learning_rate": 1e-3,
             "lr_schedule": "linear",

@@ -8,9 +8,10 @@ import torch
 from torch import Tensor
 
 from pgzoo.agents.reinforce_baseline import ReinforceBaseline
+from pgzoo.diagnostics import explained_variance
 from pgzoo.estimators import returns_to_go, root_mean_square
 from pgzoo.lab.problem import Problem
-from pgzoo.learner import Parameters, explained_variance, fit_critic
+from pgzoo.learner import Parameters, fit_critic
 from pgzoo.model import Model, of_actions
 from pgzoo.networks import Network
 from pgzoo.rollout import Trajectories

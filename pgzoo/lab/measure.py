@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import pgzoo_envs
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pgzoo.agents.base import Agent
@@ -121,7 +122,7 @@ class Measurement:
         settings: budget and seed.
         rows: one per estimator.
         reference: where g* is from.
-        gradient_norm: ‖g*‖.
+        gradient: g* ``[P]``.
         explained_variance: of each kind of critic that was fitted, on fresh trajectories.
         seconds: spent on environments, on gradients, and on all.
         interrupted: whether it was ended early; what was complete is kept.
@@ -131,15 +132,15 @@ class Measurement:
     settings: Settings
     rows: tuple[Row, ...]
     reference: str
-    gradient_norm: float
+    gradient: NDArray[np.float64]
     explained_variance: dict[str, float]
     seconds: dict[str, float]
     interrupted: bool = False
 
 
 @dataclass
-class _Sampler:
-    """Trajectories of the acting policy, many estimates at a time."""
+class Sampler:
+    """Trajectories of a problem, many estimates at a time."""
 
     problem: Problem
     settings: Settings
@@ -180,6 +181,7 @@ class _Sampler:
         return trajectories
 
     def close(self) -> None:
+        """Give the environments back."""
         if self._envs is not None:
             self._envs.close()
             self._envs = None
@@ -206,7 +208,7 @@ def measure(
     """
     settings = settings or Settings()
     started = time.perf_counter()
-    sampler = _Sampler(problem, settings)
+    sampler = Sampler(problem, settings)
     interrupted = False
     try:
         frozen, explained = _fit_critics(problem, estimators, sampler, progress)
@@ -227,7 +229,7 @@ def measure(
         settings=settings,
         rows=_rows(estimators, sums, steps, done, reference, settings.seed),
         reference=origin,
-        gradient_norm=float(np.linalg.norm(reference.gradient)),
+        gradient=reference.gradient,
         explained_variance=explained,
         seconds={
             "environment": sampler.seconds,
@@ -242,7 +244,7 @@ def _sample_all(
     problem: Problem,
     estimators: Sequence[Estimator],
     settings: Settings,
-    sampler: _Sampler,
+    sampler: Sampler,
     frozen: Critics,
     sums: list[BlockSums],
     steps: list[float],
@@ -294,11 +296,11 @@ def _with_models(
 def _fit_critics(
     problem: Problem,
     estimators: Sequence[Estimator],
-    sampler: _Sampler,
+    sampler: Sampler,
     progress: Progress,
 ) -> tuple[Critics, dict[str, float]]:
     """Critics on separate data, and the variance they explain of yet other data."""
-    kinds: set[str] = {e.agent.critic for e in estimators} - {"none"}
+    kinds: set[str] = {e.agent.critic for e in estimators if e.agent.critic != "none"}
     if problem.exact_mdp() is None:
         kinds |= {"state"}  # the sampled reference needs it
     if not kinds:
@@ -330,7 +332,7 @@ def _fit_critics(
 def _reference(
     problem: Problem,
     settings: Settings,
-    sampler: _Sampler,
+    sampler: Sampler,
     frozen: Critics,
     progress: Progress,
 ) -> tuple[Reference, str]:

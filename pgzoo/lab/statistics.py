@@ -8,6 +8,7 @@ every interval is tested by simulation.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -104,11 +105,35 @@ def properties(sample: Blocks, reference: Reference, seed: int = 0) -> Propertie
         snr=intervals["snr"],
         bias_squared=squared_norm_interval(differences),
         scale=intervals["scale"],
-        direction=intervals["direction"],
+        direction=_direction(sample, reference, point["scale"], left_out["scale"]),
         cosine=intervals["cosine"],
         mse=_positive(point["mse"], left_out["mse"]),
         p_value=zero_mean_p_value(differences, seed),
     )
+
+
+def _direction(
+    sample: Blocks, reference: Reference, scale: Floats, scale_left_out: Floats
+) -> Interval:
+    """Cosine of E ĝ with g*, from how far E ĝ, stretched to fit, is beside g*.
+
+    The factor is estimated too: what each block did to it is taken out of that block's difference.
+    """
+    count = len(sample.mean)
+    influence = (count - 1) * (scale - scale_left_out) / scale
+    fitted = sample.mean - sample.mean.mean(0) * influence[:, None]
+    differences = _differences(dataclasses.replace(sample, mean=fitted / scale), reference)
+    beside = squared_norm_interval(differences)
+    noise = 0.0
+    if reference.blocks is not None:
+        noise = float(_moments(reference.blocks, leave_one_out=False)[2])
+    target = max(float((reference.gradient**2).sum()) - noise, 1e-300)
+
+    def cosine(squared: float) -> float:
+        return float(np.sign(scale) / np.sqrt(1 + max(squared, 0.0) / target))
+
+    ends = sorted((cosine(beside.low), cosine(beside.high)))
+    return Interval(cosine(beside.point), *(np.nan if np.isnan(beside.low) else e for e in ends))
 
 
 def _differences(sample: Blocks, reference: Reference) -> Floats:
@@ -165,7 +190,6 @@ def _from_moments(
             "variance": trace,
             "snr": signal / trace,
             "scale": dot / target,
-            "direction": np.clip(dot / np.sqrt(np.maximum(signal, 0.0) * target), -1, 1),
             "cosine": np.clip(cosine * np.sqrt(length / target), -1, 1),
             "mse": trace + signal - 2 * dot + target,
         }

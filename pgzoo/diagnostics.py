@@ -1,0 +1,253 @@
+"""Diagnostics of the gradient while training, from the batch that was just sampled.
+
+The variance of the estimate is found by the jackknife: a block of independent units is left out,
+Ψ and the surrogate are computed anew from the others, as if only they had been sampled, and the
+spread of the resulting gradients says how much the estimate would vary. So baselines and
+standardisations that tie the units of a batch together are accounted for. The unit of independence
+is a trajectory, a group, or a segment; see ``unit_of_independence``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pgzoo.agents import agent_class
+from pgzoo.agents.base import Agent
+from pgzoo.agents.reinforce import Reinforce
+from pgzoo.estimators import aggregation_weights, kl_estimate
+from pgzoo.gradients import ScoreFunctions, effective_weights, weigh
+from pgzoo.model import Model, of_actions
+from pgzoo.rollout import Trajectories
+
+Metrics = dict[str, Tensor]
+"""Figures of one iteration, ``[S]`` each."""
+
+MOST_BLOCKS = 8
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+FIGURES = (
+    "gradient_variance",
+    "relative_variance",
+    "snr",
+    "split_half_cosine",
+    "noise_scale",
+    *(f"psi_q{100 * q:02.0f}" for q in QUANTILES),
+    *(f"weight_q{100 * q:02.0f}" for q in QUANTILES),
+    "baseline_explained_variance",
+    "kl_behaviour",
+    "ratio_ess",
+)
+COMPARED = "relative_variance_of_"
+
+
+def unit_of_independence(agent: Agent) -> str:
+    """What the parts of a batch are that do not depend on each other."""
+    if agent.plan == "segments":
+        return "segment"
+    return "group" if agent.rollouts_per_start > 1 else "trajectory"
+
+
+def diagnose(agent: Agent, model: Model, trajectories: Trajectories) -> Metrics:
+    """Figures of the agent's estimate on a batch, ``[S]`` each; NaN where it cannot be said.
+
+    - ``gradient_variance``: trace of the estimate's covariance; ``relative_variance``: divided by
+      the squared length of its mean; ``snr``: the inverse.
+    - ``split_half_cosine``: between the estimates from both halves of the batch.
+    - ``noise_scale``: units after which noise and signal are equally large, from the two batch
+      sizes (McCandlish et al. 2018, appendix A.1).
+    - ``psi_q…``, ``weight_q…``: quantiles of Ψ, and of the effective weight of a step relative to
+      an average one, N·T times what is put before its ∇log π.
+    - ``baseline_explained_variance``: 1 − Var(Ψ) / Var(return), where Ψ is return − baseline.
+    """
+    scores = ScoreFunctions(model.policy, model.theta, trajectories)
+    blocks = _blocks(trajectories.mask.shape[1], _rows_per_unit(agent))
+    figures = _distributions(agent, model, trajectories, scores)
+    if len(blocks) < 2:
+        return figures
+    everything = torch.cat(blocks)
+    others = [torch.cat(blocks[:i] + blocks[i + 1 :]) for i in range(len(blocks))]
+    half = len(blocks) // 2
+    halves = [torch.cat(blocks[:half]), torch.cat(blocks[half:])]
+    whole, first, second, *left_out = _estimates(
+        agent, model, trajectories, scores, [everything, *halves, *others]
+    ).unbind(1)
+    variance = _jackknife(torch.stack(left_out, dim=1))
+    signal = whole.square().sum(-1) - variance
+    units = [len(rows) / _rows_per_unit(agent) for rows in (everything, *halves)]
+    return figures | {
+        "gradient_variance": variance,
+        "relative_variance": _ratio(variance, signal),
+        "snr": signal / variance.clamp(min=1e-30),
+        "split_half_cosine": torch.cosine_similarity(first, second, dim=-1),
+        "noise_scale": _noise_scale([whole, first, second], units),
+    }
+
+
+def compare_estimators(agent: Agent, model: Model, trajectories: Trajectories) -> Metrics:
+    """Relative variance ``[S]`` that every estimator that fits the sampling plan would have had."""
+    scores = ScoreFunctions(model.policy, model.theta, trajectories)
+    blocks = _blocks(trajectories.mask.shape[1], _rows_per_unit(agent))
+    figures = {}
+    for name, other in comparable(agent).items():
+        figure = torch.full((len(model.theta),), torch.nan)
+        if len(blocks) > 1:
+            everything = torch.cat(blocks)
+            others = [torch.cat(blocks[:i] + blocks[i + 1 :]) for i in range(len(blocks))]
+            whole, *left_out = _estimates(
+                other, model, trajectories, scores, [everything, *others]
+            ).unbind(1)
+            variance = _jackknife(torch.stack(left_out, dim=1))
+            figure = _ratio(variance, whole.square().sum(-1) - variance)
+        figures[COMPARED + name] = figure
+    return figures
+
+
+def comparable(agent: Agent) -> dict[str, Agent]:
+    """The estimators that could have used an agent's batches and critic, by name."""
+    common: dict[str, Any] = {"gamma": agent.gamma, "psi_scale": "none"}
+    found: dict[str, Agent] = {}
+
+    def add(label: str, name: str, **options: Any) -> None:
+        found[label] = agent_class(name)(**common | options)
+
+    if agent.plan == "episodes":
+        rows: dict[str, Any] = {"episodes": agent.num_rows}
+        add("reinforce", "reinforce", **rows)
+        add("reinforce_whole_return", "reinforce", whole_return=True, **rows)
+        for baseline in ("batch-mean", "time-step-mean"):
+            name = f"reinforce_{baseline.replace('-', '_')}"
+            add(name, "reinforce-baseline", baseline=baseline, **rows)
+        add("reinforce_pp", "reinforce++", **rows)
+        if (k := agent.rollouts_per_start) > 1:
+            groups = rows | {"group_size": k}
+            add("rloo", "rloo", **groups)
+            add("rloo_reward_to_go", "rloo", reward_to_go=True, **groups)
+            add("grpo", "grpo", **groups)
+            add("dr_grpo", "dr-grpo", **groups)
+            add("reinforce_pp_baseline", "reinforce++-baseline", **groups)
+        if agent.critic == "state":
+            add("reinforce_value", "reinforce-baseline", baseline="value", **rows)
+    if agent.critic != "none":
+        for lam in (0.0, 0.95, 1.0):
+            add(f"actor_critic_lam_{lam:g}", "actor-critic", lam=lam)
+        add("ppo", "ppo")
+    if agent.critic == "action":
+        add("all_actions", "all-actions", sampling=agent.plan)
+    return found
+
+
+def drift(model: Model, theta: Tensor, trajectories: Trajectories) -> Metrics:
+    """How far an update went: KL(π_old ‖ π) in nats per step, and what the ratios leave.
+
+    ``ratio_ess`` is (Σρ)² / (n Σρ²), the share of the batch that importance weighting would keep.
+
+    Args:
+        model: that collected the batch.
+        theta: parameters after the update, ``[S, P]``.
+        trajectories: the batch.
+    """
+    mask = trajectories.mask
+    moved = Model(model.policy, theta).log_probs(trajectories.obs, mask)
+    log_prob = of_actions(moved, trajectories.action)
+    weight = aggregation_weights(mask, "step-mean")
+    kl = torch.where(mask, kl_estimate(trajectories.log_prob, log_prob, "k3"), 0)
+    ratio = torch.where(mask, (log_prob - trajectories.log_prob).exp(), 0)
+    steps = mask.sum((1, 2))
+    share = ratio.sum((1, 2)).square() / (steps * ratio.square().sum((1, 2)))
+    return {"kl_behaviour": (weight * kl).sum((1, 2)), "ratio_ess": share}
+
+
+def _rows_per_unit(agent: Agent) -> int:
+    return agent.rollouts_per_start
+
+
+def _blocks(num_rows: int, per_unit: int) -> list[Tensor]:
+    """Rows ``[n]`` of each of at most ``MOST_BLOCKS`` blocks of whole units."""
+    units = torch.arange(num_rows).view(-1, per_unit)
+    return [block.flatten() for block in units.tensor_split(min(len(units), MOST_BLOCKS))]
+
+
+def _estimates(
+    agent: Agent,
+    model: Model,
+    trajectories: Trajectories,
+    scores: ScoreFunctions,
+    subsets: Sequence[Tensor],
+) -> Tensor:
+    """The agent's estimate ``[S, R, P]`` from each of R subsets of the rows."""
+    mask = trajectories.mask
+    columns, sums = [], []
+    for rows in subsets:
+        index = rows.expand(len(mask), -1)
+        batch, _ = weigh(agent, model, trajectories.rows(index))
+        weights = effective_weights(agent, scores.log_probs[:, rows], batch)
+        full = weights.new_zeros((*mask.shape, weights.shape[-1]))
+        full[:, rows] = weights
+        if batch.psi.ndim == mask.ndim:
+            columns.append(of_actions(full, trajectories.action))
+        else:
+            sums.append(scores.weighted_sums_over_actions(full))
+    return torch.stack(sums, dim=1) if sums else scores.weighted_sums(torch.stack(columns, dim=1))
+
+
+def _jackknife(left_out: Tensor) -> Tensor:
+    """Trace of the covariance ``[S]`` from estimates without each of L blocks ``[S, L, P]``."""
+    count = left_out.shape[1]
+    spread = left_out - left_out.mean(1, keepdim=True)
+    return (count - 1) / count * spread.square().sum((1, 2))
+
+
+def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
+    """NaN where noise hides the denominator."""
+    return torch.where(denominator > 0, numerator / denominator, torch.nan)
+
+
+def _noise_scale(estimates: Sequence[Tensor], units: Sequence[float]) -> Tensor:
+    whole, first, second = (g.square().sum(-1) for g in estimates)
+    large, small = units[0], (units[1] + units[2]) / 2
+    halves = (first + second) / 2
+    signal = (large * whole - small * halves) / (large - small)
+    noise = (halves - whole) / (1 / small - 1 / large)
+    return _ratio(noise, torch.where(noise > 0, signal, 0))
+
+
+def _distributions(
+    agent: Agent, model: Model, trajectories: Trajectories, scores: ScoreFunctions
+) -> Metrics:
+    """Quantiles of Ψ and of effective weights; explained variance of the baseline."""
+    mask = trajectories.mask
+    batch, _ = weigh(agent, model, trajectories)
+    weights = effective_weights(agent, scores.log_probs, batch)
+    weights = weights * trajectories.num_steps[:, None, None, None]
+    taken = batch.psi.unsqueeze(-1) if batch.psi.ndim == mask.ndim else batch.psi
+    weight = of_actions(weights, trajectories.action)
+    figures = _quantiles("psi", taken, mask) | _quantiles("weight", weight.unsqueeze(-1), mask)
+    missing = {k: torch.full((len(mask),), torch.nan) for k in FIGURES if k not in figures}
+    if isinstance(agent, Reinforce):
+        psi = agent.psi(trajectories, model)
+        returns = agent.returns(trajectories)
+        missing["baseline_explained_variance"] = explained_variance(returns - psi, returns, mask)
+    return missing | figures
+
+
+def explained_variance(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
+    """1 − Var(target − prediction) / Var(target) over the real steps ``[S, N, T]``, → ``[S]``."""
+
+    def variance(x: Tensor) -> Tensor:
+        n = mask.sum((1, 2)).clamp(min=1)
+        mean = torch.where(mask, x, 0).sum((1, 2)) / n
+        return torch.where(mask, x - mean[:, None, None], 0).square().sum((1, 2)) / n
+
+    return 1 - variance(target - prediction) / variance(target).clamp(min=1e-12)
+
+
+def _quantiles(name: str, values: Tensor, mask: Tensor) -> Metrics:
+    """Of ``[S, N, T, A]`` over the real steps."""
+    levels = torch.tensor(QUANTILES, dtype=values.dtype)
+    # torch.quantile takes at most 2^24 numbers; a batch of one replica is far below.
+    rows = [torch.quantile(v[m].flatten(), levels) for v, m in zip(values, mask, strict=True)]
+    table = torch.stack(rows, dim=1)
+    return {f"{name}_q{100 * q:02.0f}": row for q, row in zip(QUANTILES, table, strict=True)}

@@ -1,0 +1,218 @@
+"""What a measurement leaves behind: table, ``lab.json``, ``lab.csv``, figures, TensorBoard."""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from pgzoo.errors import UsageError
+from pgzoo.lab.measure import Measurement, Row
+from pgzoo.lab.statistics import Properties
+from pgzoo.plots import Panel, dots, save
+from pgzoo.statistics import Interval
+
+FIGURES = tuple(f.name for f in dataclasses.fields(Properties) if f.name != "p_value")
+PANELS = {
+    "variance": Panel("variance, trace of the covariance", log=True),
+    "relative_variance": Panel("relative variance, trace / ‖mean‖²", log=True),
+    "snr": Panel("signal-to-noise ratio", log=True),
+    "bias_squared": Panel("squared bias, ‖mean − g*‖²", target=0.0),
+    "scale": Panel("scale, ⟨mean, g*⟩ / ‖g*‖²", target=1.0),
+    "direction": Panel("direction, cos(mean, g*)", target=1.0),
+    "cosine": Panel("cosine of single estimates with g*", target=1.0),
+    "mse": Panel("mean squared error, E‖ĝ − g*‖²", log=True),
+}
+SHOWN = ("relative_variance", "direction", "scale", "variance")
+SIGNIFICANT = 0.05
+
+
+def print_measurement(console: Console, result: Measurement) -> None:
+    """The table on screen."""
+    p = result.problem
+    console.print(
+        f"{p.env}, {p.label}, γ = {p.gamma:g}: {result.settings.trajectories} trajectories per "
+        f"estimate\ng* is {'exact' if result.reference == 'exact' else 'the ' + result.reference},"
+        f" ‖g*‖ = {np.linalg.norm(result.gradient):.4g}",
+        highlight=False,
+    )
+    for kind, share in result.explained_variance.items():
+        name = {"state": "V(s)", "action": "q(s, a)"}[kind]
+        console.print(f"critic {name} explains {share:.0%} of the returns' variance")
+    table = Table(
+        title="p: unbiasedness, Holm-corrected; all 95% intervals are in lab.csv",
+        title_justify="left",
+    )
+    table.add_column("estimator")
+    columns = ("relative variance", "variance", "cos(mean, g*)", "cos(one, g*)", "scale", "p")
+    for name in (*columns, "steps"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for row in result.rows:
+        q = row.properties
+        points = (q.variance, q.direction, q.cosine, q.scale)
+        p_value = f"{row.p_value:.4f}" if row.p_value >= 1e-4 else "<0.0001"
+        verdict = f"[red]{p_value}[/red]" if row.p_value < SIGNIFICANT else p_value
+        name = short_label(row.estimator)
+        cells = (short(q.relative_variance), *(f"{x.point:.3g}" for x in points), verdict)
+        table.add_row(name, *cells, f"{row.steps:,.0f}")
+    console.print(table)
+    s = result.seconds
+    console.print(
+        f"{result.rows[0].estimates if result.rows else 0:,} estimates of each; environment "
+        f"{s['environment']:.0f} s, gradients {s['gradients']:.0f} s",
+        highlight=False,
+    )
+
+
+@dataclasses.dataclass(frozen=True)
+class Point:
+    """One estimator at one value ``x`` of what a study changes; empty where nothing is."""
+
+    x: float | str
+    row: Row
+
+
+def print_points(
+    console: Console,
+    question: str,
+    x_title: str,
+    quantities: Sequence[str],
+    points: Sequence[Point],
+) -> None:
+    """A study's table on screen, with 95% intervals."""
+    table = Table(title=question, title_justify="left")
+    if x_title:
+        table.add_column(x_title, justify="right")
+    table.add_column("estimator")
+    for name in quantities:
+        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
+    for point in points:
+        cells = [short(getattr(point.row.properties, q)) for q in quantities]
+        x = [f"{point.x:g}"] if x_title else []
+        table.add_row(*x, short_label(point.row.estimator), *cells)
+    console.print(table)
+
+
+def short_label(estimator: str) -> str:
+    """Without the names of options whose values say enough."""
+    name, _, options = estimator.partition(":") if ".py:" not in estimator else (estimator, "", "")
+    words = [o.removeprefix("baseline=").removesuffix("=yes") for o in options.split(",") if o]
+    return " ".join([name, *(w.replace("_", "-") for w in words)])
+
+
+def short(interval: Interval) -> str:
+    """Three figures, with the interval."""
+    if np.isnan(interval.low):
+        return f"{interval.point:.3g}"
+    return f"{interval.point:.3g} [{interval.low:.3g}, {interval.high:.3g}]"
+
+
+def flat(row: Row) -> dict[str, Any]:
+    """A row of ``lab.csv``."""
+    cells: dict[str, Any] = {
+        "estimator": row.estimator,
+        "plan": row.plan,
+        "estimates": row.estimates,
+        "steps": row.steps,
+    }
+    for name in FIGURES:
+        interval = getattr(row.properties, name)
+        cells[name] = interval.point
+        cells[f"{name}_low"], cells[f"{name}_high"] = interval.low, interval.high
+    return cells | {"p_value": row.properties.p_value, "p_value_holm": row.p_value}
+
+
+def as_json(result: Measurement) -> dict[str, Any]:
+    """All results, and what is needed to repeat them; numbers that are not finite are null."""
+    p = result.problem
+    return {
+        "env": p.env,
+        "policy": p.policy,
+        "parameters": p.label,
+        "gamma": p.gamma,
+        "max_episode_steps": p.info.max_episode_steps,
+        "off_policy": p.behaviour is not None,
+        **dataclasses.asdict(result.settings),
+        "reference": result.reference,
+        "gradient_norm": float(np.linalg.norm(result.gradient)),
+        "explained_variance": result.explained_variance,
+        "seconds": result.seconds,
+        "interrupted": result.interrupted,
+        "rows": [
+            {k: _finite(v) if isinstance(v, float) else v for k, v in flat(row).items()}
+            for row in result.rows
+        ],
+    }
+
+
+def _finite(x: float) -> float | None:
+    return x if np.isfinite(x) else None
+
+
+def write_measurement(folder: Path, result: Measurement) -> None:
+    """``lab.json``, ``lab.csv``, ``lab.png``, ``lab.pdf`` and an event file.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+    """
+    write_tables(folder, as_json(result), [flat(row) for row in result.rows])
+    if result.rows:
+        p = result.problem
+        title = f"{p.env}, {p.label}: {result.settings.trajectories} trajectories per estimate"
+        save(figure(result.rows, title), folder / "lab")
+        _write_events(folder, result)
+
+
+def write_tables(folder: Path, data: Any, rows: Sequence[dict[str, Any]]) -> None:
+    """``lab.json`` and ``lab.csv``, each whole or not at all.
+
+    Raises:
+        UsageError: if the folder cannot be written.
+    """
+    text = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(text, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+    files = {"lab.json": json.dumps(data, indent=2), "lab.csv": text.getvalue()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            temporary = folder / f".{name}.tmp"
+            temporary.write_text(content)
+            temporary.replace(folder / name)
+    except OSError as error:
+        raise UsageError(
+            f"Cannot write to {folder}: {error.strerror}. Choose a writable --out."
+        ) from error
+
+
+def figure(rows: Sequence[Row], title: str) -> Any:
+    """Relative variance, direction, scale and raw variance of all estimators."""
+    panels = [(PANELS[k], [getattr(r.properties, k) for r in rows]) for k in SHOWN]
+    verdicts = [
+        "unbiased not rejected" if r.p_value >= SIGNIFICANT else "biased (p < 0.05, Holm)"
+        for r in rows
+    ]
+    return dots([short_label(r.estimator) for r in rows], panels, title, verdicts)
+
+
+def _write_events(folder: Path, result: Measurement) -> None:
+    """Scalars by estimator: TensorBoard lists an estimator as a run, a quantity as a chart."""
+    from torch.utils.tensorboard import SummaryWriter
+
+    for row in result.rows:
+        name = short_label(row.estimator).replace("/", "_").replace(":", " ")
+        with SummaryWriter(str(folder / "tensorboard" / name)) as writer:
+            for quantity in FIGURES:
+                point = getattr(row.properties, quantity).point
+                if np.isfinite(point):
+                    writer.add_scalar(f"lab/{quantity}", point, result.settings.trajectories)

@@ -1,0 +1,315 @@
+"""Ready studies: what happens to bias, variance and direction when one thing is changed."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from pgzoo.errors import UsageError
+from pgzoo.gradients import ScoreFunctions
+from pgzoo.lab.measure import REFERENCE, Measurement, Progress, Row, Sampler, Settings, measure
+from pgzoo.lab.problem import Problem, parse_estimators
+from pgzoo.lab.report import PANELS, Point, as_json, flat, short_label, write_tables
+from pgzoo.plots import Line, curves, dots, save
+from pgzoo.runs import RunFolder
+
+BATCH_SIZES = (8, 16, 32, 64, 128)
+GROUP_SIZES = (2, 4, 8, 16, 32)
+LAMBDAS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 1.0)
+GAMMAS = (0.9, 0.95, 0.98, 0.99, 1.0)
+DIVERGENCES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What the user chose; a study changes one thing of it.
+
+    Attributes:
+        problem: policy and environment.
+        settings: budget and seed.
+        group_size: K of agents that sample in groups.
+        run: the training run that the policy is from, if any.
+        seed: which of its replicas; None: the first.
+        estimators: in place of the study's own.
+    """
+
+    problem: Problem
+    settings: Settings
+    group_size: int = 8
+    run: Path | None = None
+    seed: int | None = None
+    estimators: tuple[str, ...] = ()
+
+    def measure(self, estimators: Sequence[str], progress: Progress) -> Measurement:
+        """The setup's own estimators, else these."""
+        parsed = parse_estimators(
+            self.estimators or estimators,
+            trajectories=self.settings.trajectories,
+            group_size=self.group_size,
+            gamma=self.problem.gamma,
+        )
+        return measure(self.problem, parsed, self.settings, progress)
+
+    def with_trajectories(self, count: int) -> Setup:
+        """The same with another number of trajectories per estimate."""
+        return dataclasses.replace(
+            self, settings=dataclasses.replace(self.settings, trajectories=count)
+        )
+
+
+Part = tuple[Measurement, list[Point]]
+Runner = Callable[[Setup, Progress], Iterator[Part]]
+
+
+@dataclass(frozen=True)
+class Study:
+    """A question, how it is answered, and what its figure shows.
+
+    Attributes:
+        question: one sentence.
+        run: yields a measurement and its points at a time.
+        panels: quantities of the figure.
+        x_title: of the horizontal axis; empty where the points are estimators side by side.
+        log_x: logarithmic horizontal axis.
+    """
+
+    question: str
+    run: Runner
+    panels: tuple[str, ...]
+    x_title: str = ""
+    log_x: bool = False
+
+
+def _at(x: float | str, result: Measurement) -> Part:
+    return result, [Point(x, row) for row in result.rows]
+
+
+def _renamed(row: Row, label: str) -> Row:
+    return dataclasses.replace(row, estimator=label)
+
+
+def _batch_size(setup: Setup, progress: Progress) -> Iterator[Part]:
+    names = ("reinforce", "reinforce-baseline:baseline=value", "reinforce++", "rloo", "grpo")
+    for n in BATCH_SIZES:
+        yield _at(n, setup.with_trajectories(n).measure(names, progress))
+
+
+def _group_size(setup: Setup, progress: Progress) -> Iterator[Part]:
+    names = ("rloo", "dr-grpo", "grpo", "reinforce++-baseline")
+    n = max(setup.settings.trajectories, GROUP_SIZES[-1])
+    for k in GROUP_SIZES:
+        changed = dataclasses.replace(setup.with_trajectories(n), group_size=k)
+        yield _at(k, changed.measure(names, progress))
+
+
+def _gae(setup: Setup, progress: Progress) -> Iterator[Part]:
+    result = setup.measure([f"actor-critic:lam={lam:g}" for lam in LAMBDAS], progress)
+    label = "GAE, frozen critic" if setup.settings.critic == "separate" else "GAE, same data"
+    rows = zip(LAMBDAS, result.rows, strict=True) if result.rows else ()
+    yield result, [Point(lam, _renamed(row, label)) for lam, row in rows]
+
+
+def _discount(setup: Setup, progress: Progress) -> Iterator[Part]:
+    base = "reinforce-baseline:baseline=value"
+    names = (f"{base},gamma_t=yes", base)
+    for gamma in GAMMAS:
+        changed = dataclasses.replace(
+            setup, problem=dataclasses.replace(setup.problem, gamma=gamma)
+        )
+        yield _at(gamma, changed.measure(names, progress))
+
+
+def _aggregation(setup: Setup, progress: Progress) -> Iterator[Part]:
+    kinds = ("sum", "step-mean", "trajectory-mean")
+    agents = ("reinforce", "rloo", "grpo")
+    names = [f"{agent}:aggregation={kind}" for agent in agents for kind in kinds]
+    yield _at("", setup.measure(names, progress))
+
+
+def _rescaling(setup: Setup, progress: Progress) -> Iterator[Part]:
+    names = (
+        "reinforce",
+        "reinforce:psi_scale=rms",
+        "reinforce++",
+        "ppo",
+        "rloo",
+        "dr-grpo",
+        "grpo",
+        "reinforce++-baseline",
+    )
+    yield _at("", setup.measure(names, progress))
+
+
+def _training(setup: Setup, progress: Progress) -> Iterator[Part]:
+    if setup.run is None:
+        raise UsageError("Expected --run RUN: this study follows the policy of a training run.")
+    names = ("reinforce", "reinforce-baseline:baseline=value", "reinforce++", "rloo", "grpo")
+    for percent in RunFolder.open(setup.run).snapshots():
+        problem = Problem.of_run(setup.run, seed=setup.seed, at=percent, gamma=setup.problem.gamma)
+        changed = dataclasses.replace(setup, problem=problem)
+        yield _at(percent, changed.measure(names, progress))
+
+
+def _drift(setup: Setup, progress: Progress) -> Iterator[Part]:
+    names = ("rloo", "dr-grpo:clip=0.99", "dr-grpo:clip=0.2", "dr-grpo:clip=0.05")
+    old = setup.problem.theta
+    direction, curvature = _ascent(setup)
+    for divergence in DIVERGENCES:
+        step = float(np.sqrt(2 * divergence / curvature))
+        moved = dataclasses.replace(setup.problem, theta=old + step * direction, behaviour=old)
+        result = dataclasses.replace(setup, problem=moved).measure(names, progress)
+        yield _at(divergence, result)
+
+
+def _ascent(setup: Setup) -> tuple[Tensor, float]:
+    """Unit vector of improvement, and the mean squared score along it.
+
+    A step δ along it changes the policy by about ½ δ² times that, in nats per step (KL).
+    """
+    problem, settings = setup.problem, setup.settings
+    result = measure(
+        problem,
+        parse_estimators(
+            ["rloo:reward_to_go=yes"],
+            trajectories=settings.trajectories,
+            group_size=setup.group_size,
+            gamma=problem.gamma,
+        ),
+        dataclasses.replace(settings, estimates=min(settings.estimates, 50)),
+    )
+    direction = torch.as_tensor(result.gradient, dtype=problem.theta.dtype)
+    direction = direction / direction.norm()
+    sampler = Sampler(problem, settings)
+    try:
+        batch = sampler.sample(REFERENCE, range(1), settings.trajectories, act=problem.theta)
+    finally:
+        sampler.close()
+    scores = ScoreFunctions(problem.network, problem.theta.unsqueeze(0), batch)
+    steps = batch.mask[0].nonzero()
+    chosen = steps[torch.randperm(len(steps), generator=torch.Generator().manual_seed(0))[:500]]
+    weights = torch.zeros(1, len(chosen), *batch.mask.shape[1:], dtype=problem.theta.dtype)
+    weights[0, torch.arange(len(chosen)), chosen[:, 0], chosen[:, 1]] = 1.0
+    along = scores.weighted_sums(weights)[0] @ direction
+    return direction, float(along.square().mean())
+
+
+STUDIES = {
+    "batch-size": Study(
+        "How does variance fall with the number of trajectories?",
+        _batch_size,
+        ("variance", "relative_variance"),
+        "trajectories per estimate, N",
+        log_x=True,
+    ),
+    "group-size": Study(
+        "What does the group size K do, at the same number of trajectories?",
+        _group_size,
+        ("relative_variance", "direction", "scale"),
+        "rollouts per start, K",
+        log_x=True,
+    ),
+    "gae": Study(
+        "How does λ trade the bias of GAE for its variance?",
+        _gae,
+        ("bias_squared", "variance", "mse"),
+        "λ of GAE",
+    ),
+    "discount": Study(
+        "What is lost by leaving out c_t = γ^t?",
+        _discount,
+        ("direction", "scale", "relative_variance"),
+        "discount factor γ",
+    ),
+    "aggregation": Study(
+        "What do sum, step mean and trajectory mean do where return is length?",
+        _aggregation,
+        ("direction", "relative_variance", "scale"),
+    ),
+    "rescaling": Study(
+        "Is a smaller variance a better gradient, or only a shorter one?",
+        _rescaling,
+        ("variance", "relative_variance", "scale", "direction"),
+    ),
+    "training": Study(
+        "How do estimators compare along a training run?",
+        _training,
+        ("relative_variance", "cosine", "direction"),
+        "share of training done, %",
+    ),
+    "drift": Study(
+        "What does clipping do as the policy moves away from the one that acted?",
+        _drift,
+        ("bias_squared", "variance", "direction"),
+        "KL(π_old ‖ π), nats per step",
+    ),
+}
+
+
+def run_study(
+    name: str, setup: Setup, folder: Path, progress: Progress
+) -> tuple[list[Point], bool]:
+    """Run a study and write ``lab.json``, ``lab.csv`` and its figure.
+
+    Files are written anew after every measurement, so that an interruption keeps what is done.
+
+    Args:
+        name: of ``STUDIES``.
+        setup: policy, environment and budget.
+        folder: for the results.
+        progress: called as by ``measure``.
+
+    Returns:
+        the points, and whether it was interrupted.
+    """
+    study = STUDIES[name]
+    points: list[Point] = []
+    parts: list[dict[str, Any]] = []
+    interrupted = False
+    for result, new in study.run(setup, progress):
+        points += new
+        interrupted = result.interrupted
+        parts.append(as_json(result))
+        rows = [{"x": p.x, **flat(p.row)} for p in points]
+        write_tables(folder, {"study": name, "question": study.question, "parts": parts}, rows)
+        if interrupted:
+            break
+    if points:
+        save(_figure(study, setup.problem, points), folder / name)
+    return points, interrupted
+
+
+def _figure(study: Study, problem: Problem, points: Sequence[Point]) -> Any:
+    title = f"{study.question}\n{problem.env}, {problem.label}"
+    if not study.x_title:
+        rows = [p.row for p in points]
+        panels = [(PANELS[k], [getattr(r.properties, k) for r in rows]) for k in study.panels]
+        labels = [short_label(r.estimator) for r in rows]
+        return dots(labels, panels, title, [r.estimator.partition(":")[0] for r in rows])
+    labels = list(dict.fromkeys(p.row.estimator for p in points))
+    lines = [(label, [p for p in points if p.row.estimator == label]) for label in labels]
+    return curves(
+        [
+            (
+                PANELS[k],
+                [
+                    Line(
+                        short_label(label),
+                        [float(p.x) for p in mine],
+                        [getattr(p.row.properties, k) for p in mine],
+                    )
+                    for label, mine in lines
+                ],
+            )
+            for k in study.panels
+        ],
+        study.x_title,
+        title,
+        log_x=study.log_x,
+    )
