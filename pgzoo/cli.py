@@ -549,7 +549,7 @@ def _lab(
     **budget: Any,
 ) -> None:
     from pgzoo.display import LabDisplay
-    from pgzoo.lab.measure import Settings
+    from pgzoo.lab.measurement import Settings
     from pgzoo.lab.problem import Problem, load_theta
     from pgzoo.lab.studies import Setup
 

@@ -56,8 +56,8 @@ def diagnose(agent: Agent, model: Model, trajectories: Trajectories) -> Metrics:
     - ``gradient_variance``: trace of the estimate's covariance; ``relative_variance``: divided by
       the squared length of its mean; ``snr``: the inverse.
     - ``split_half_cosine``: between the estimates from both halves of the batch.
-    - ``noise_scale``: units after which noise and signal are equally large, from the two batch
-      sizes (McCandlish et al. 2018, appendix A.1).
+    - ``noise_scale``: units in the batch in which noise and signal would be equally large
+      (McCandlish et al. 2018, appendix A.1; the two batch sizes are all blocks, and all but one).
     - ``psi_q…``, ``weight_q…``: quantiles of Ψ, and of the effective weight of a step relative to
       an average one, N·T times what is put before its ∇log π.
     - ``baseline_explained_variance``: 1 − Var(Ψ) / Var(return), where Ψ is return − baseline.
@@ -76,13 +76,13 @@ def diagnose(agent: Agent, model: Model, trajectories: Trajectories) -> Metrics:
     ).unbind(1)
     variance = _jackknife(torch.stack(left_out, dim=1))
     signal = whole.square().sum(-1) - variance
-    units = [len(rows) / _rows_per_unit(agent) for rows in (everything, *halves)]
+    units = len(everything) / _rows_per_unit(agent)
     return figures | {
         "gradient_variance": variance,
         "relative_variance": _ratio(variance, signal),
         "snr": signal / variance.clamp(min=1e-30),
         "split_half_cosine": torch.cosine_similarity(first, second, dim=-1),
-        "noise_scale": _noise_scale([whole, first, second], units),
+        "noise_scale": units * _ratio(variance, signal),
     }
 
 
@@ -203,15 +203,6 @@ def _jackknife(left_out: Tensor) -> Tensor:
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     """NaN where noise hides the denominator."""
     return torch.where(denominator > 0, numerator / denominator, torch.nan)
-
-
-def _noise_scale(estimates: Sequence[Tensor], units: Sequence[float]) -> Tensor:
-    whole, first, second = (g.square().sum(-1) for g in estimates)
-    large, small = units[0], (units[1] + units[2]) / 2
-    halves = (first + second) / 2
-    signal = (large * whole - small * halves) / (large - small)
-    noise = (halves - whole) / (1 / small - 1 / large)
-    return _ratio(noise, torch.where(noise > 0, signal, 0))
 
 
 def _distributions(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -222,13 +221,13 @@ def parse_estimator(text: str, *, trajectories: int, group_size: int, gamma: flo
                 f"{', '.join(fields)}."
             )
         options[key] = _convert(name, key, value.strip(), option_type(agent, key))
-    made = agent(**options)
-    if made.rollouts_per_start > 1 and trajectories % made.rollouts_per_start:
+    k = options.get("group_size", 1)
+    if trajectories % k:
         raise UsageError(
-            f"Expected groups of {made.rollouts_per_start} for {text} to fill the "
-            f"{trajectories} trajectories of an estimate; choose another --trajectories."
+            f"Expected groups of {k} for {text} to fill the {trajectories} trajectories of an "
+            f"estimate. Choose another --group-size, or --trajectories {k * -(-trajectories // k)}."
         )
-    return Estimator(text, dataclasses.replace(made))
+    return Estimator(text, agent(**options))
 
 
 def _split_file(text: str) -> tuple[str, str, str]:

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from pgzoo.errors import UsageError
-from pgzoo.lab.measure import Measurement, Row
+from pgzoo.lab.measurement import Measurement, Row
 from pgzoo.lab.statistics import Properties
 from pgzoo.plots import Panel, dots, save
 from pgzoo.statistics import Interval

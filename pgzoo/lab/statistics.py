@@ -117,8 +117,10 @@ def _direction(
 ) -> Interval:
     """Cosine of E ĝ with g*, from how far E ĝ, stretched to fit, is beside g*.
 
-    The factor is estimated too: what each block did to it is taken out of that block's difference.
+    The factor is estimated too: what a block did to it is taken out of the block's difference.
     """
+    if scale == 0:
+        return Interval(0.0, np.nan, np.nan)
     count = len(sample.mean)
     influence = (count - 1) * (scale - scale_left_out) / scale
     fitted = sample.mean - sample.mean.mean(0) * influence[:, None]

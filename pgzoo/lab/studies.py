@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pgzoo.errors import UsageError
 from pgzoo.gradients import ScoreFunctions
-from pgzoo.lab.measure import REFERENCE, Measurement, Progress, Row, Sampler, Settings, measure
+from pgzoo.lab.measurement import REFERENCE, Measurement, Progress, Row, Sampler, Settings, measure
 from pgzoo.lab.problem import Problem, parse_estimators
 from pgzoo.lab.report import PANELS, Point, as_json, flat, short_label, write_tables
 from pgzoo.plots import Line, curves, dots, save

@@ -1,0 +1,169 @@
+"""The laboratory against an exact gradient, and against itself."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from pgzoo.errors import UsageError
+from pgzoo.lab import Problem, Settings, measure, parse_estimators
+from pgzoo.lab import measurement as measure_module
+from pgzoo.lab.measurement import Sampler
+
+LAKE = Problem.initial("FrozenLake-v1", policy="tabular", max_episode_steps=20)
+POLE = Problem.initial("CartPole-v1", hidden=(8,), max_episode_steps=30)
+
+
+def estimators(names, trajectories=8, group_size=4, gamma=1.0):
+    return parse_estimators(names, trajectories=trajectories, group_size=group_size, gamma=gamma)
+
+
+def results(problem, names, **settings):
+    chosen = Settings(**{"trajectories": 8, "estimates": 40} | settings)
+    parsed = estimators(names, chosen.trajectories, gamma=problem.gamma)
+    return measure(problem, parsed, chosen)
+
+
+def test_unbiased_estimators_pass_and_biased_ones_fail_on_a_finite_mdp():
+    unbiased = ("reinforce", "reinforce:whole_return=yes", "rloo", "rloo:reward_to_go=yes")
+    biased = ("dr-grpo", "grpo", "reinforce++", "reinforce++-baseline", "reinforce:psi_scale=rms")
+    generator = torch.Generator().manual_seed(0)
+    theta = torch.randn(64, generator=generator)
+    problem = dataclasses.replace(LAKE, theta=theta)
+    found = results(problem, unbiased + biased, estimates=4_000)
+    assert found.reference == "exact"
+    p = {row.estimator: row.p_value for row in found.rows}
+    assert all(p[name] > 0.05 for name in unbiased), p
+    assert all(p[name] < 0.05 for name in biased), p
+    scale = {row.estimator: row.properties.scale for row in found.rows}
+    assert scale["dr-grpo"].low < 3 / 4 < scale["dr-grpo"].high
+
+
+def test_a_sampled_reference_carries_its_error():
+    found = results(POLE, ("reinforce", "rloo"), estimates=60, reference_estimates=60)
+    assert "60 independent estimates" in found.reference
+    for row in found.rows:
+        assert row.properties.scale.low < 1 < row.properties.scale.high
+        assert row.p_value > 0.01
+
+
+def test_results_do_not_depend_on_how_much_fits_into_memory(monkeypatch):
+    whole = results(POLE, ("reinforce", "rloo", "all-actions"))
+    monkeypatch.setattr(measure_module, "NUMBERS_IN_MEMORY", 1)
+    pieces = results(POLE, ("reinforce", "rloo", "all-actions"))
+    for a, b in zip(whole.rows, pieces.rows, strict=True):
+        assert a.properties.variance.point == pytest.approx(b.properties.variance.point, rel=1e-4)
+        assert a.steps == b.steps
+
+
+def test_estimators_do_not_disturb_each_other():
+    alone = results(LAKE, ("rloo",)).rows[0]
+    beside = results(LAKE, ("reinforce", "grpo", "rloo")).rows[2]
+    assert alone.properties.variance == beside.properties.variance
+    assert alone.properties.p_value == beside.properties.p_value
+
+
+def test_every_plan_gets_the_same_number_of_trajectories(monkeypatch):
+    asked = []
+    original = Sampler.sample
+
+    def spy(self, role, indices, rows, group_size=1, *, act):
+        batch = original(self, role, indices, rows, group_size, act=act)
+        asked.append((role, group_size, tuple(batch.mask.shape[:2])))
+        return batch
+
+    monkeypatch.setattr(Sampler, "sample", spy)
+    results(LAKE, ("reinforce", "rloo", "rloo:group_size=2"))
+    sampled = {(k, shape) for role, k, shape in asked if role == measure_module.SAMPLE}
+    assert {shape[1] for _, shape in sampled} == {8}
+    assert {k for k, _ in sampled} == {1, 2, 4}
+
+
+def test_ctrl_c_keeps_complete_estimates(monkeypatch):
+    monkeypatch.setattr(measure_module, "NUMBERS_IN_MEMORY", 1)
+    calls = 0
+
+    def stop_at(share, what):
+        nonlocal calls
+        calls += what == "sampling"
+        if calls == 25:
+            raise KeyboardInterrupt
+
+    chosen = Settings(trajectories=8, estimates=40)
+    found = measure(LAKE, estimators(("reinforce", "rloo")), chosen, stop_at)
+    assert found.interrupted
+    assert [row.estimates for row in found.rows] == [25, 25]
+
+
+def test_critics_on_the_same_data_bias_the_estimate_less_noise_but_wrong():
+    """A critic fitted to the very returns it is subtracted from shrinks the gradient."""
+    apart = results(POLE, ("reinforce-baseline:baseline=value",), estimates=60).rows[0]
+    same = results(POLE, ("reinforce-baseline:baseline=value",), estimates=60, critic="same")
+    assert same.rows[0].properties.scale.high < apart.properties.scale.high
+
+
+def test_off_policy_data_bias_the_plain_score_function():
+    old = dataclasses.replace(LAKE, theta=torch.zeros(64))
+    moved = dataclasses.replace(old, theta=2 * torch.randn(64), behaviour=old.theta)
+    row = results(moved, ("reinforce",), estimates=2_000).rows[0]
+    assert row.p_value < 0.05
+
+
+def test_figures_of_a_user_s_estimator_equal_those_of_the_zoo(tmp_path):
+    path = tmp_path / "mine.py"
+    path.write_text(
+        "def whole(t):\n"
+        "    total = (t.reward * t.mask).sum(-1, keepdim=True)\n"
+        "    return total.expand(t.mask.shape)\n"
+    )
+    mine, zoo = results(LAKE, (f"{path}:whole", "reinforce:whole_return=yes")).rows
+    assert mine.properties.variance.point == pytest.approx(zoo.properties.variance.point)
+    assert np.isfinite(mine.properties.variance.point)
+
+
+def test_problems_are_checked():
+    with pytest.raises(UsageError, match="no time limit"):
+        Problem.initial("CliffWalking-v1", policy="tabular")
+    with pytest.raises(UsageError, match="--gamma between 0 and 1, got 2"):
+        Problem.initial("CartPole-v1", gamma=2.0)
+    with pytest.raises(UsageError, match=r"Expected parameters \[64\]"):
+        dataclasses.replace(LAKE, theta=torch.zeros(3))
+    with pytest.raises(UsageError, match="finite parameters"):
+        dataclasses.replace(LAKE, theta=torch.full((64,), torch.nan))
+    with pytest.raises(UsageError, match="--estimates of at least 2"):
+        Settings(estimates=1)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("rlo", "Unknown agent 'rlo'. Did you mean rloo"),
+        ("rloo:colour=red", "got 'colour=red'"),
+        ("rloo:group_size", "got 'group_size'"),
+        ("rloo:group_size=3", "groups of 3 .* to fill the 8 trajectories"),
+        ("rloo:group_size=two", "to be int, got 'two'"),
+        ("rloo:reward_to_go=maybe", "to be yes or no, got 'maybe'"),
+        ("reinforce:aggregation=all", "sum, step-mean, trajectory-mean, got 'all'"),
+        ("actor-critic:lam=2", "--lam between 0 and 1, got 2"),
+        ("reinforce:hidden=3", "no effect on an estimate"),
+        ("nowhere.py:mine", "nowhere.py to be a Python file"),
+    ],
+)
+def test_estimators_are_checked(text, message):
+    with pytest.raises(UsageError, match=message):
+        estimators([text])
+
+
+def test_lists_of_estimators_are_checked():
+    with pytest.raises(UsageError, match="at least one"):
+        estimators([])
+    with pytest.raises(UsageError, match="once, got rloo again"):
+        estimators(["rloo", "grpo", "rloo"])
+
+
+def test_methods_keep_their_own_aggregation():
+    found = {e.label: e.agent.aggregation for e in estimators(["reinforce", "grpo", "dr-grpo"])}
+    assert found == {"reinforce": "sum", "grpo": "trajectory-mean", "dr-grpo": "sum"}
+    (changed,) = estimators(["grpo:aggregation=sum,ratio=trajectory"])
+    assert (changed.agent.aggregation, changed.agent.ratio) == ("sum", "trajectory")

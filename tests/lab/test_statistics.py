@@ -1,0 +1,161 @@
+"""Every interval that the laboratory prints covers what it should; figures by hand."""
+
+import numpy as np
+import pytest
+
+from pgzoo.lab import statistics
+from pgzoo.lab.statistics import (
+    BlockSums,
+    Reference,
+    holm,
+    properties,
+    squared_norm_interval,
+    zero_mean_p_value,
+)
+
+BLOCKS = 50
+REPETITIONS = 1_000
+INTERVALS = (
+    "variance",
+    "relative_variance",
+    "snr",
+    "bias_squared",
+    "scale",
+    "direction",
+    "cosine",
+    "mse",
+)
+
+
+def blocks_of(estimates, reference=None, count=BLOCKS):
+    sums = BlockSums(len(estimates) // count, reference)
+    sums.add(estimates)
+    return sums.blocks()
+
+
+class World:
+    """Normal estimates of a known gradient, with a bias beside and along it."""
+
+    def __init__(self, signal, beside, dimension=20, even=True):
+        index = np.arange(dimension)
+        self.spread = np.ones(dimension) if even else np.exp(-index / 4)
+        self.gradient = np.full(dimension, signal / np.sqrt(dimension))
+        across = np.where(index % 2, 1.0, -1.0) / np.sqrt(dimension)
+        self.mean = 1.2 * self.gradient + beside * across
+        trace, length = (self.spread**2).sum(), (self.mean**2).sum()
+        dot, target = self.mean @ self.gradient, (self.gradient**2).sum()
+        bias = ((self.mean - self.gradient) ** 2).sum()
+        rng = np.random.default_rng(99)
+        single = self.draw(rng, 200_000, self.mean)
+        cosines = single @ self.gradient / np.linalg.norm(single, axis=1) / np.sqrt(target)
+        self.truth = {
+            "variance": trace,
+            "relative_variance": trace / length,
+            "snr": length / trace,
+            "bias_squared": bias,
+            "scale": dot / target,
+            "direction": dot / np.sqrt(length * target),
+            "cosine": cosines.mean(),
+            "mse": trace + bias,
+        }
+
+    def draw(self, rng, count, mean):
+        return mean + rng.standard_normal((count, len(mean))) * self.spread
+
+    def properties(self, rng, exact, estimates=200):
+        if exact:
+            reference = Reference(self.gradient)
+        else:
+            sample = blocks_of(self.draw(rng, 4 * estimates, self.gradient))
+            reference = Reference(sample.mean.mean(0), sample)
+        sample = blocks_of(self.draw(rng, estimates, self.mean), reference.gradient)
+        return properties(sample, reference)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("world", [World(2.0, 0.7), World(2.0, 0.7, even=False)])
+def test_nominal_95_percent_intervals_cover_93_to_97_percent(world, exact, monkeypatch):
+    monkeypatch.setattr(statistics, "SIGN_FLIPS", 19)
+    monkeypatch.setattr(statistics, "SIMULATIONS", 2_000)
+    rng = np.random.default_rng(1)
+    hits = dict.fromkeys(INTERVALS, 0)
+    for _ in range(REPETITIONS):
+        found = world.properties(rng, exact)
+        for name in INTERVALS:
+            interval = getattr(found, name)
+            hits[name] += interval.low <= world.truth[name] <= interval.high
+    slack = 3 * np.sqrt(0.05 * 0.95 / REPETITIONS) - 0.02  # of the simulation itself
+    for name, count in hits.items():
+        assert 0.93 - slack < count / REPETITIONS < 0.97 + slack, (name, count)
+
+
+@pytest.mark.parametrize("dimension", [3, 300])
+def test_interval_of_a_squared_norm_covers_where_it_is_zero(dimension, monkeypatch):
+    monkeypatch.setattr(statistics, "SIMULATIONS", 2_000)
+    rng = np.random.default_rng(2)
+    hits = 0
+    for _ in range(REPETITIONS):
+        interval = squared_norm_interval(rng.standard_normal((BLOCKS, dimension)))
+        hits += interval.low <= 0 <= interval.high
+    assert 0.93 < hits / REPETITIONS < 0.975
+
+
+@pytest.mark.parametrize("dimension", [3, 300])
+def test_p_values_are_uniform_where_the_mean_is_zero(dimension, monkeypatch):
+    monkeypatch.setattr(statistics, "SIGN_FLIPS", 199)
+    rng = np.random.default_rng(3)
+    p = [zero_mean_p_value(rng.standard_normal((BLOCKS, dimension)), i) for i in range(1000)]
+    for level in (0.05, 0.5):
+        assert np.mean(np.array(p) <= level) == pytest.approx(level, abs=0.04)
+
+
+def test_p_value_is_small_where_the_mean_is_not_zero():
+    d = np.random.default_rng(0).standard_normal((BLOCKS, 20)) + 0.5
+    assert zero_mean_p_value(d) < 1e-3
+
+
+def test_figures_by_hand():
+    """Four estimates, (1, 0) (3, 0) (2, 1) (2, −1); g* = (1, 0)."""
+    estimates = np.array([[1.0, 0], [3, 0], [2, 1], [2, -1]])
+    sample = blocks_of(estimates, np.array([1.0, 0]), count=4)
+    found = properties(sample, Reference(np.array([1.0, 0])))
+    trace = (1 + 1) / 3 + (1 + 1) / 3
+    assert found.variance.point == pytest.approx(trace)
+    assert found.snr.point == pytest.approx((4 - trace / 4) / trace)
+    assert found.relative_variance.point == pytest.approx(trace / (4 - trace / 4))
+    assert found.scale.point == pytest.approx(2.0)
+    assert found.bias_squared.point == pytest.approx(1 - trace / 4)
+    assert found.mse.point == pytest.approx(trace + 1 - trace / 4)
+    assert found.cosine.point == pytest.approx((1 + 1 + 2 / np.sqrt(5) * 2) / 4)
+    assert found.direction.point == pytest.approx(1.0)
+    assert np.isnan(found.variance.low)  # four blocks are too few for an interval
+
+
+def test_relative_variance_is_infinite_where_noise_hides_the_mean():
+    estimates = np.array([[1.0], [-1.0]] * 10)
+    found = properties(blocks_of(estimates, np.ones(1), count=10), Reference(np.ones(1)))
+    assert np.isinf(found.relative_variance.point)
+
+
+def test_holm_by_hand():
+    np.testing.assert_allclose(holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
+    np.testing.assert_allclose(holm([0.9, 0.5]), [1.0, 1.0])
+
+
+def test_blocks_do_not_depend_on_how_estimates_arrive():
+    x = np.random.default_rng(0).standard_normal((12, 3))
+    whole = BlockSums(3, x[0])
+    whole.add(x)
+    pieces = BlockSums(3, x[0])
+    for part in np.split(x, [1, 5, 6]):
+        pieces.add(part)
+    np.testing.assert_array_equal(whole.blocks().mean, pieces.blocks().mean)
+    np.testing.assert_array_equal(whole.blocks().cosine, pieces.blocks().cosine)
+    assert whole.blocks().estimates == 12
+
+
+def test_an_incomplete_block_is_left_out():
+    sums = BlockSums(4)
+    sums.add(np.ones((11, 2)))
+    assert sums.blocks().estimates == 8
+    assert BlockSums(4).blocks() is None
