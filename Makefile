@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint bench results clean
+.PHONY: demo test lint bench results claims clean
 
 demo: .venv/installed
 	@echo "Training REINFORCE, then REINFORCE with a baseline: CartPole-v1, ten seeds each."
@@ -23,9 +23,14 @@ lint: .venv/installed-test
 
 bench: .venv/installed-bench
 	$(BIN)/python benchmarks/collection_speed.py
+	$(BIN)/python benchmarks/lab_speed.py
+	$(BIN)/python benchmarks/diagnostics_overhead.py
 
 results: .venv/installed
 	$(BIN)/python benchmarks/results.py
+
+claims: .venv/installed
+	$(BIN)/python benchmarks/claims.py
 
 clean:
 	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -1,5 +1,7 @@
+import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -8,6 +10,8 @@ from functools import partial
 from pathlib import Path
 
 import pytest
+import safetensors.torch
+import torch
 from click.testing import CliRunner
 
 from pgzoo.agents import AGENTS
@@ -238,3 +242,86 @@ def test_killed_at_any_moment_and_resumed_ends_with_the_same_files():
     assert Path("whole/metrics.csv").read_bytes() == Path("parts/metrics.csv").read_bytes()
     whole, parts = (RunFolder(Path(p)).load_checkpoint()[0] for p in ("whole", "parts"))
     assert all((whole[k] == parts[k]).all() for k in whole)
+
+
+LAB = "--env FrozenLake-v1 --policy tabular --max-episode-steps 20 --trajectories 8 --estimates 20"
+
+
+def test_lab_measure_prints_a_table_and_leaves_files():
+    output = pgzoo(f"lab measure {LAB} --group-size 4 --estimator rloo --estimator grpo --out lab")
+    assert "g* is exact" in output
+    assert "rloo" in output
+    names = {p.name for p in Path("lab").iterdir()}
+    assert names == {"lab.json", "lab.csv", "lab.png", "lab.pdf", "tensorboard"}
+    result = json.loads(Path("lab/lab.json").read_text())
+    assert [row["estimator"] for row in result["rows"]] == ["rloo", "grpo"]
+    assert "holds results" in pgzoo(f"lab measure {LAB} --group-size 4 --out lab", 2)
+
+
+def test_lab_takes_policies_of_runs_and_of_files():
+    pgzoo(f"run reinforce {SMALL} --out run --quiet")
+    small = "--trajectories 8 --estimates 4 --critic-trajectories 8 --estimator reinforce"
+    output = pgzoo(f"lab measure --run run --at 50 --replica 1 {small} --out a")
+    assert re.search(r"reinforce, seed 1, \d+ % of training", output)
+    assert "Expected a seed of run" in pgzoo(f"lab measure --run run --replica 7 {small}", 2)
+    safetensors.torch.save_file({"theta": torch.zeros(64)}, "theta.safetensors")
+    output = pgzoo(f"lab measure {LAB} --theta theta.safetensors --estimator reinforce --out b")
+    assert "given parameters" in output
+
+
+@pytest.mark.parametrize(
+    ("command", "message"),
+    [
+        ("lab measure", "Expected --env ENV or --run RUN"),
+        ("lab measure --env CartPole-v1 --run r", "got both or none"),
+        ("lab measure --env CartPole-v1 --at 50", "Expected --run RUN with --at"),
+        ("lab measure --run nowhere", "has no config.json"),
+        ("lab measure --env CartPol-v1", "Did you mean CartPole-v1"),
+        ("lab measure --env CliffWalking-v1 --policy tabular", "no time limit"),
+        (f"lab measure {LAB} --estimator rlo", "Did you mean rloo"),
+        (f"lab measure {LAB} --theta nowhere.safetensors", "to be a safetensors file"),
+        (f"lab measure {LAB} --group-size 3", "groups of 3"),
+        (f"lab measure {LAB} --gamma 1.5", "--gamma between 0 and 1"),
+        ("lab training --env CartPole-v1 --estimates 2", "Expected --run RUN"),
+        ("lab nonsense", "No such command"),
+    ],
+)
+def test_lab_errors_are_clear(command, message):
+    output = " ".join(pgzoo(command, 2).split())
+    assert message in output
+
+
+def test_a_user_s_estimator_is_trained_with():
+    Path("mine.py").write_text("def mine(t):\n    return t.reward.cumsum(-1)\n")
+    output = pgzoo("run mine.py:mine --env CartPole-v1 --seeds 0-1 --steps 300 --hidden 4")
+    assert "runs/mine-CartPole-v1-1" in output
+    assert "mine.py:mine" in pgzoo("run mine.py:mine --help")
+    Path("mine.py").unlink()
+    pgzoo("eval runs/mine-CartPole-v1-1 --episodes 2")  # a run folder runs no program
+
+
+def test_a_run_folder_never_runs_a_program():
+    Path("mine.py").write_text("def mine(t):\n    return t.reward\n")
+    pgzoo("run mine.py:mine --env CartPole-v1 --seeds 0 --steps 100 --hidden 4 --out run --quiet")
+    Path("mine.py").write_text("raise SystemExit('the program ran')\n")
+    pgzoo("eval run --episodes 2")
+    small = "--trajectories 8 --estimates 2 --critic-trajectories 8 --estimator reinforce"
+    pgzoo(f"lab measure --run run {small}")
+
+
+def test_the_example_of_the_readme_can_be_measured_and_trained_with():
+    example = Path(__file__).parent.parent / "examples" / "median_baseline.py"
+    spec = f"{example}:median_baseline"
+    output = pgzoo(f"lab measure {LAB} --estimator {spec}:group_size=4 --estimator rloo")
+    assert "median_baseline" in output
+    pgzoo(f"run {spec} --env CartPole-v1 --seeds 0 --steps 300 --group-size 4 --hidden 4 --quiet")
+
+
+def test_diagnostics_are_logged_at_their_rate_and_not_with_0():
+    pgzoo(f"run reinforce {SMALL} --diagnostics 2 --compare-estimators --out a --quiet")
+    rows = list(csv.DictReader(Path("a/metrics.csv").read_text().splitlines()))
+    filled = {int(r["iteration"]) for r in rows if r["relative_variance"] or r["snr"]}
+    assert filled == {i for i in {int(r["iteration"]) for r in rows} if i % 2 == 0}
+    assert any(r["relative_variance_of_reinforce_batch_mean"] for r in rows)
+    pgzoo(f"run reinforce {SMALL} --diagnostics 0 --out b --quiet")
+    assert "snr" not in Path("b/metrics.csv").read_text().splitlines()[0]

@@ -100,7 +100,7 @@ def test_noise_scale_does_not_depend_on_the_batch_size():
         pieces = torch.arange(4096).view(-1, 1, size)
         return np.mean([diagnose(agent, one, t.rows(p))["noise_scale"].item() for p in pieces])
 
-    assert mean_scale(256) == pytest.approx(mean_scale(1024), rel=0.25)
+    assert mean_scale(256) == pytest.approx(mean_scale(1024), rel=0.5)
 
 
 @pytest.mark.parametrize("name", AGENTS)

@@ -38,6 +38,16 @@ class AllActions(SegmentOptions):
             "critic_learning_rate": 3e-3,
             "reward_scale": 0.1,
         },
+        "LunarLander-v3": {
+            "steps": 1_000_000,
+            "envs": 16,
+            "segment_steps": 64,
+            "learning_rate": 3e-3,
+            "lr_schedule": "linear",
+            "gamma": 0.995,
+            "critic_learning_rate": 2e-3,
+            "reward_scale": 0.05,
+        },
         "tabular": {"learning_rate": 0.05, "critic_learning_rate": 0.1},
         "CartPole-v1 tabular": {"steps": 300_000},
     }

@@ -34,6 +34,12 @@ class Reinforce(Agent):
 
     defaults: ClassVar[dict[str, dict[str, Any]]] = {
         "CartPole-v1": {"steps": 600_000, "lr_schedule": "linear"},
+        "LunarLander-v3": {
+            "steps": 1_000_000,
+            "gamma": 0.995,
+            "learning_rate": 1e-2,
+            "lr_schedule": "linear",
+        },
     }
 
     def check(self) -> None:

@@ -29,6 +29,12 @@ class ReinforcePPBaseline(ReferenceOptions, ClipOptions, GroupOptions):
     least_group_size: ClassVar[int] = 2
     defaults: ClassVar[dict[str, dict[str, Any]]] = {
         "CartPole-v1": {"learning_rate": 2e-3, "lr_schedule": "linear"},
+        "LunarLander-v3": {
+            "steps": 1_000_000,
+            "gamma": 0.995,
+            "learning_rate": 1e-2,
+            "lr_schedule": "linear",
+        },
     }
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:

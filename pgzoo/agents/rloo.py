@@ -44,6 +44,13 @@ class RLOO(ReferenceOptions, GroupOptions):
     least_group_size: ClassVar[int] = 2
     defaults: ClassVar[dict[str, dict[str, Any]]] = {
         "CartPole-v1": {"steps": 150_000, "lr_schedule": "linear"},
+        "LunarLander-v3": {
+            "reward_to_go": True,
+            "steps": 1_000_000,
+            "gamma": 0.995,
+            "learning_rate": 1e-2,
+            "lr_schedule": "linear",
+        },
     }
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from rich import box
 from rich.console import Console
 from rich.table import Table
 
@@ -50,14 +51,14 @@ def print_measurement(console: Console, result: Measurement) -> None:
     table = Table(
         title="p: unbiasedness, Holm-corrected; all 95% intervals are in lab.csv",
         title_justify="left",
+        box=box.SIMPLE_HEAD,
     )
-    table.add_column("estimator")
-    columns = ("relative variance", "variance", "cos(mean, g*)", "cos(one, g*)", "scale", "p")
-    for name in (*columns, "steps"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("estimator", overflow="fold", min_width=20)
+    for name in ("relative variance", "cos(mean, g*)", "scale", "p", "steps"):
+        table.add_column(name, justify="right")
     for row in result.rows:
         q = row.properties
-        points = (q.variance, q.direction, q.cosine, q.scale)
+        points = (q.direction, q.scale)
         p_value = f"{row.p_value:.4f}" if row.p_value >= 1e-4 else "<0.0001"
         verdict = f"[red]{p_value}[/red]" if row.p_value < SIGNIFICANT else p_value
         name = short_label(row.estimator)
@@ -87,15 +88,15 @@ def print_points(
     quantities: Sequence[str],
     points: Sequence[Point],
 ) -> None:
-    """A study's table on screen, with 95% intervals."""
-    table = Table(title=question, title_justify="left")
+    """A study's table on screen; intervals are in ``lab.csv`` and the figure."""
+    table = Table(title=question, title_justify="left", box=box.SIMPLE_HEAD)
     if x_title:
         table.add_column(x_title, justify="right")
-    table.add_column("estimator")
+    table.add_column("estimator", overflow="fold", min_width=20)
     for name in quantities:
-        table.add_column(name.replace("_", " "), justify="right", no_wrap=True)
+        table.add_column(name.replace("_", " "), justify="right")
     for point in points:
-        cells = [short(getattr(point.row.properties, q)) for q in quantities]
+        cells = [f"{getattr(point.row.properties, q).point:.3g}" for q in quantities]
         x = [f"{point.x:g}"] if x_title else []
         table.add_row(*x, short_label(point.row.estimator), *cells)
     console.print(table)

@@ -97,7 +97,9 @@ def properties(sample: Blocks, reference: Reference, seed: int = 0) -> Propertie
         seed: for the signs of the unbiasedness test.
     """
     point, left_out = _figures(sample, reference)
-    intervals = {name: _jackknife(point[name], left_out[name]) for name in point}
+    intervals = {
+        name: _jackknife(point[name], left_out[name]) for name in ("snr", "scale", "cosine")
+    }
     differences = _differences(sample, reference)
     return Properties(
         variance=_positive(point["variance"], left_out["variance"]),
@@ -170,7 +172,7 @@ def _moments(blocks: Blocks, *, leave_one_out: bool) -> tuple[Floats, Floats, Fl
     else:
         mean, square, cosine = (x.mean(0) for x in columns)
     n = count * blocks.size
-    trace = n / (n - 1) * (square - (mean**2).sum(-1))
+    trace = n / max(n - 1, 1) * (square - (mean**2).sum(-1))
     return mean, trace, trace / n, cosine
 
 
@@ -218,7 +220,7 @@ def _inverse(snr: Interval) -> Interval:
     """Relative variance from the signal-to-noise ratio, which is nearer to normal."""
 
     def invert(x: float) -> float:
-        return np.inf if x <= 0 else 1 / x
+        return float(np.inf) if x <= 0 else float(1 / x)
 
     low, high = snr.high, snr.low
     return Interval(

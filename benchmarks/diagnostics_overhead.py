@@ -1,0 +1,48 @@
+"""What the default diagnostics cost: training with and without them, in turn."""
+
+from __future__ import annotations
+
+import json
+import statistics
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+
+from pgzoo.cli import DEFAULT_DIAGNOSTICS
+from pgzoo.cli import main as pgzoo_main
+
+RUNS = {
+    "reinforce-baseline": ("CartPole-v1", 60_000),
+    "rloo": ("CartPole-v1", 60_000),
+    "ppo": ("CartPole-v1", 40_000),
+    "actor-critic": ("LunarLander-v3", 50_000),
+}
+
+
+def seconds(agent: str, env: str, steps: int, every: int) -> float:
+    """Training time of ten seeds."""
+    with TemporaryDirectory() as folder:
+        out = Path(folder) / "run"
+        options = f"--env {env} --steps {steps} --seeds 100-109 --diagnostics {every} --quiet"
+        pgzoo_main(["run", agent, *options.split(), "--out", str(out)], standalone_mode=False)
+        return float(json.loads((out / "summary.json").read_text())["wall_seconds"])
+
+
+@click.command()
+@click.option("--repetitions", default=3, show_default=True)
+def main(repetitions: int) -> None:
+    """Print the overhead of every agent."""
+    print(f"training time with --diagnostics {DEFAULT_DIAGNOSTICS} over --diagnostics 0, ten seeds")
+    for agent, (env, steps) in RUNS.items():
+        ratios = []
+        for repetition in range(repetitions):
+            order = (0, DEFAULT_DIAGNOSTICS) if repetition % 2 else (DEFAULT_DIAGNOSTICS, 0)
+            found = {every: seconds(agent, env, steps, every) for every in order}
+            ratios.append(found[DEFAULT_DIAGNOSTICS] / found[0] - 1)
+        spread = ", ".join(f"{r:+.1%}" for r in sorted(ratios))
+        print(f"{agent:20} {env:16} median {statistics.median(ratios):+.1%}   ({spread})")
+
+
+if __name__ == "__main__":
+    main()

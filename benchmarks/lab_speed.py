@@ -1,0 +1,125 @@
+"""How fast the laboratory is, beside a plain loop that calls autograd once per estimate.
+
+400 estimates of 32 trajectories on CartPole by a half-trained policy, all on-policy estimators of
+the laboratory's list. Both sides compute Ψ and the gradient on the same trajectories. The loop is
+timed on some of the estimates and its time is scaled up: it has no economies of scale.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import click
+import torch
+from torch import Tensor
+
+from pgzoo.agents.base import Agent
+from pgzoo.cli import main as pgzoo_main
+from pgzoo.gradients import gradient_estimates, objective, weigh
+from pgzoo.lab import ZOO, Problem, Settings, critics, parse_estimators
+from pgzoo.lab.measurement import CRITIC, SAMPLE, Sampler
+from pgzoo.model import Model
+from pgzoo.rollout import Trajectories
+
+TRAJECTORIES, GROUP_SIZE = 32, 8
+
+
+def half_trained_policy() -> Problem:
+    with TemporaryDirectory() as folder:
+        run = Path(folder) / "run"
+        command = f"run reinforce-baseline --env CartPole-v1 --seeds 100 --quiet --out {run}"
+        pgzoo_main(command.split(), standalone_mode=False)
+        return Problem.of_run(run, at=50)
+
+
+def loop(agent: Agent, model: Model, batch: Trajectories, *, padded: bool) -> Tensor:
+    """Autograd once, as in most code: forward, log-probabilities, surrogate, backward."""
+    weighed, _ = weigh(agent, model, batch)
+    theta = model.theta.detach().requires_grad_()
+    mask = batch.mask
+    if padded:
+        log_probs = model.policy.apply(theta, batch.obs).log_softmax(-1)
+    else:
+        logits = model.policy.apply(theta, batch.obs[mask].unsqueeze(0))
+        log_probs = logits.new_zeros((*mask.shape, logits.shape[-1]))
+        log_probs[mask] = logits[0].log_softmax(-1)
+    (gradient,) = torch.autograd.grad(objective(agent, log_probs, weighed).sum(), theta)
+    return gradient
+
+
+def only(batch: Trajectories, s: int) -> Trajectories:
+    """One estimate's trajectories, padded to the longest of its own."""
+    longest = int(batch.mask[s].any(0).sum())
+    return batch.map(lambda x: x[s : s + 1, :, :longest], batch.group_size)
+
+
+@click.command()
+@click.option("--estimates", default=400, show_default=True)
+@click.option("--loop-estimates", default=20, show_default=True)
+def main(estimates: int, loop_estimates: int) -> None:
+    """Print times and ratios."""
+    problem = half_trained_policy()
+    settings = Settings(trajectories=TRAJECTORIES, estimates=estimates)
+    sampler = Sampler(problem, settings)
+    parsed = parse_estimators(ZOO, trajectories=TRAJECTORIES, group_size=GROUP_SIZE, gamma=1.0)
+    fitting = sampler.sample(CRITIC, range(1), 128, act=problem.theta)
+    frozen = {k: critics.fit(problem, k, fitting, [(0,)]) for k in ("state", "action")}
+    sampler.seconds = 0.0
+    theta = problem.theta.unsqueeze(0)
+
+    def models(count: int) -> dict[str, Model]:
+        thetas = theta.expand(count, -1)
+        with_critic = {
+            k: Model(problem.network, thetas, network, phi.expand(count, -1))
+            for k, (network, phi) in frozen.items()
+        }
+        return {"none": Model(problem.network, thetas)} | with_critic
+
+    seconds = {"laboratory": 0.0, "loop": 0.0, "padded loop": 0.0}
+    looped = steps = 0
+    size = sampler.estimates_at_once()
+    for first in range(0, estimates, size):
+        indices = range(first, min(first + size, estimates))
+        for k in (1, GROUP_SIZE):
+            batch = sampler.sample(SAMPLE, indices, TRAJECTORIES, k, act=problem.theta)
+            steps += int(batch.num_steps.sum())
+            mine = [e for e in parsed if e.group_size == k]
+            start = time.perf_counter()
+            at_once = models(len(indices))
+            together = gradient_estimates([(e.agent, at_once[e.agent.critic]) for e in mine], batch)
+            seconds["laboratory"] += time.perf_counter() - start
+            if looped >= 2 * loop_estimates:
+                continue
+            alone = models(1)
+            for s in range(min(len(indices), loop_estimates)):
+                looped += 1
+                one = only(batch, s)
+                for name in ("loop", "padded loop"):
+                    start = time.perf_counter()
+                    gradients = [
+                        loop(e.agent, alone[e.agent.critic], one, padded=name == "padded loop")
+                        for e in mine
+                    ]
+                    seconds[name] += time.perf_counter() - start
+                for i, gradient in enumerate(gradients):
+                    error = (gradient[0] - together[s, i]).norm() / together[s, i].norm()
+                    assert error < 1e-3, (mine[i].label, float(error))
+    sampler.close()
+    for name in ("loop", "padded loop"):
+        seconds[name] *= 2 * estimates / looped
+    length = steps / (2 * estimates * TRAJECTORIES)
+    print(f"{estimates} estimates × {TRAJECTORIES} trajectories of {length:.0f} steps on average,")
+    print(f"{len(parsed)} estimators under two sampling plans, MLP {problem.hidden}")
+    print(f"environment {sampler.seconds:.1f} s ({steps / sampler.seconds:,.0f} steps/s)")
+    ours = seconds["laboratory"]
+    print(f"gradients, laboratory: {ours:.1f} s")
+    for name in ("loop", "padded loop"):
+        print(f"gradients, {name}: {seconds[name]:.1f} s, {seconds[name] / ours:.1f} × as long")
+    share = sampler.seconds / (sampler.seconds + ours)
+    print(f"environment's share of the laboratory's time: {share:.0%}")
+
+
+if __name__ == "__main__":
+    main()

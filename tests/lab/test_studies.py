@@ -1,0 +1,86 @@
+import csv
+import dataclasses
+import json
+import math
+
+import pytest
+
+from pgzoo.cli import LAB_STUDIES
+from pgzoo.cli import main as pgzoo
+from pgzoo.errors import UsageError
+from pgzoo.lab import Problem, Settings, studies
+from pgzoo.lab.studies import STUDIES, Setup, run_study
+
+SMALL = Settings(trajectories=8, estimates=20, critic_trajectories=16)
+POLE = Problem.initial("CartPole-v1", hidden=(4,), max_episode_steps=15)
+
+
+@pytest.fixture(autouse=True)
+def _few_points(monkeypatch):
+    monkeypatch.setattr(studies, "BATCH_SIZES", (8, 16))
+    monkeypatch.setattr(studies, "GROUP_SIZES", (2, 4))
+    monkeypatch.setattr(studies, "GAMMAS", (0.9, 1.0))
+    monkeypatch.setattr(studies, "DIVERGENCES", (0.0, 0.01))
+
+
+def run(name, tmp_path, **changes):
+    setup = dataclasses.replace(Setup(POLE, SMALL, group_size=4), **changes)
+    return run_study(name, setup, tmp_path / name, lambda share, what: None)
+
+
+@pytest.mark.parametrize("name", [s for s in STUDIES if s != "training"])
+def test_every_study_leaves_tables_and_a_figure(name, tmp_path):
+    points, interrupted = run(name, tmp_path)
+    assert not interrupted
+    folder = tmp_path / name
+    rows = list(csv.DictReader((folder / "lab.csv").open()))
+    assert len(rows) == len(points) > 1
+    assert {f"{q}_high" for q in STUDIES[name].panels} <= rows[0].keys()
+    assert json.loads((folder / "lab.json").read_text())["study"] == name
+    assert (folder / f"{name}.png").read_bytes().startswith(b"\x89PNG")
+    assert (folder / f"{name}.pdf").read_bytes().startswith(b"%PDF")
+
+
+def test_the_command_line_names_exactly_these():
+    assert set(LAB_STUDIES) == {"measure", *STUDIES}
+
+
+def test_training_follows_the_snapshots_of_a_run(tmp_path):
+    command = "run reinforce --env CartPole-v1 --seeds 3-4 --steps 600 --hidden 4 --episodes 4"
+    out = tmp_path / "run"
+    pgzoo([*command.split(), "--quiet", "--out", str(out)], standalone_mode=False)
+    points, _ = run("training", tmp_path, run=out, seed=4)
+    moments = sorted({p.x for p in points})
+    assert (moments[0], moments[-1]) == (0, 100)
+    with pytest.raises(UsageError, match="Expected --run RUN"):
+        run("training", tmp_path)
+
+
+def test_variance_falls_as_one_over_the_batch_size(tmp_path):
+    settings = dataclasses.replace(SMALL, estimates=300)
+    points, _ = run("batch-size", tmp_path, settings=settings, estimators=("reinforce",))
+    small, large = (p.row.properties.variance for p in points)
+    assert small.low / large.high < 2 < small.high / large.low
+
+
+def test_clipping_does_nothing_where_the_policy_is_the_one_that_acted(tmp_path):
+    points, _ = run("drift", tmp_path)
+    still = [p.row.properties for p in points if p.x == 0.0]
+    assert math.isclose(still[1].variance.point, still[2].variance.point, rel_tol=1e-4)
+    assert math.isclose(still[2].variance.point, still[3].variance.point, rel_tol=1e-4)
+
+
+def test_an_interruption_keeps_the_parts_that_are_done(tmp_path, monkeypatch):
+    original = studies.measure
+
+    def interrupted_second(*arguments):
+        result = original(*arguments)
+        calls.append(1)
+        return dataclasses.replace(result, interrupted=len(calls) == 2)
+
+    calls = []
+    monkeypatch.setattr(studies, "measure", interrupted_second)
+    points, interrupted = run("batch-size", tmp_path)
+    assert interrupted
+    assert {p.x for p in points} == {8, 16}
+    assert (tmp_path / "batch-size" / "batch-size.png").exists()

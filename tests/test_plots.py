@@ -1,0 +1,33 @@
+import numpy as np
+
+from pgzoo.plots import COLOURS, MARKERS, Line, Panel, curves, dots, save
+from pgzoo.statistics import Interval
+
+KNOWN, UNKNOWN = Interval(2.0, 1.0, 4.0), Interval(3.0, np.nan, np.nan)
+
+
+def test_dots_name_their_axes_and_draw_every_point(tmp_path):
+    panels = [(Panel("variance", log=True), [KNOWN, UNKNOWN]), (Panel("scale"), [KNOWN, KNOWN])]
+    figure = dots(["rloo", "grpo"], panels, "title", ["biased", "unbiased"])
+    assert [axis.get_xlabel() for axis in figure.axes] == ["variance", "scale"]
+    assert [t.get_text() for t in figure.axes[0].get_yticklabels()] == ["rloo", "grpo"]
+    assert figure.axes[0].get_xscale() == "log"
+    files = save(figure, tmp_path / "figure")
+    assert [f.name for f in files] == ["figure.png", "figure.pdf"]
+    assert all(f.stat().st_size > 1000 for f in files)
+
+
+def test_curves_name_their_axes_and_tell_lines_by_more_than_colour(tmp_path):
+    lines = [Line(f"line {i}", [1, 2, 4], [KNOWN, UNKNOWN, KNOWN]) for i in range(4)]
+    figure = curves([(Panel("variance", target=1.0), lines)], "N", "title", log_x=True)
+    (axis,) = figure.axes
+    assert (axis.get_xlabel(), axis.get_ylabel()) == ("N", "variance")
+    drawn = [line for line in axis.lines if line.get_label().startswith("line")]
+    assert len({line.get_color() for line in drawn}) == len(drawn)
+    assert len({line.get_marker() for line in drawn}) == len(drawn)
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["1", "2", "4"]
+    save(figure, tmp_path / "figure")
+
+
+def test_there_is_a_marker_for_every_colour():
+    assert len(COLOURS) == len(set(COLOURS)) == len(set(MARKERS))
