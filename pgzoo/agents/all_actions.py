@@ -50,6 +50,7 @@ class AllActions(SegmentOptions):
         },
         "tabular": {"learning_rate": 0.05, "critic_learning_rate": 0.1},
         "CartPole-v1 tabular": {"steps": 300_000},
+        "LunarLander-v3 tabular": {"steps": 500_000},
     }
 
     @property

@@ -48,6 +48,7 @@ class ReinforceBaseline(CriticOptions, Reinforce):
         },
         "tabular": {"learning_rate": 0.05, "critic_learning_rate": 0.1, "lr_schedule": "linear"},
         "CartPole-v1 tabular": {"steps": 300_000},
+        "LunarLander-v3 tabular": {"steps": 500_000},
     }
 
     @property
