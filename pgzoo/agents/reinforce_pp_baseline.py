@@ -32,7 +32,7 @@ class ReinforcePPBaseline(ReferenceOptions, ClipOptions, GroupOptions):
         "LunarLander-v3": {
             "steps": 1_000_000,
             "gamma": 0.995,
-            "learning_rate": 1e-2,
+            "learning_rate": 5e-3,
             "lr_schedule": "linear",
         },
     }
