@@ -9,8 +9,8 @@ from tempfile import TemporaryDirectory
 
 import click
 
-from pgzoo.cli import DEFAULT_DIAGNOSTICS
 from pgzoo.cli import main as pgzoo_main
+from pgzoo.cli.run import DEFAULT_DIAGNOSTICS
 
 RUNS = {
     "reinforce-baseline": ("CartPole-v1", 60_000),

@@ -15,7 +15,8 @@ import torch
 from click.testing import CliRunner
 
 from pgzoo.agents import AGENTS
-from pgzoo.cli import main, parse_seeds
+from pgzoo.cli import main
+from pgzoo.cli.values import parse_seeds
 from pgzoo.errors import UsageError
 from pgzoo.runs import RunFolder
 

@@ -5,8 +5,8 @@ import math
 
 import pytest
 
-from pgzoo.cli import LAB_STUDIES
 from pgzoo.cli import main as pgzoo
+from pgzoo.cli.lab import LAB_STUDIES
 from pgzoo.errors import UsageError
 from pgzoo.lab import Problem, Settings, studies
 from pgzoo.lab.studies import STUDIES, Setup, run_study

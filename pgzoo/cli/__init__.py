@@ -1,0 +1,100 @@
+"""The command line: parse, call, print."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from pgzoo import __version__
+from pgzoo.agents import AGENTS
+from pgzoo.cli.lab import lab
+from pgzoo.cli.run import run
+from pgzoo.cli.values import POLICIES
+from pgzoo.errors import UsageError
+
+ENVIRONMENTS = {
+    "CartPole-v1": "balance a pole; solved at 475 of 500",
+    "LunarLander-v3": "land softly between the flags; solved at 200",
+    "Acrobot-v1": "swing two links up; solved at -100",
+    "MountainCar-v0": "rock a car up a hill; rewards say nothing until it is there",
+    "FrozenLake-v1": "16 states, slippery; solved at 0.7",
+    "CliffWalking-v1": "48 states; endless, so give --max-episode-steps",
+    "Taxi-v4": "500 states; pick up and deliver",
+}
+
+
+class ClearErrors(click.Group):
+    """A group whose wrong input ends with status 2 and a message, never a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Turn what a user can put right into click's usage errors."""
+        try:
+            return super().invoke(ctx)
+        except ValueError as error:
+            from pgzoo_envs.errors import EnvError
+
+            if isinstance(error, (UsageError, EnvError)):
+                raise click.UsageError(str(error)) from error
+            raise
+
+
+@click.group(cls=ClearErrors, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="pgzoo")
+def main() -> None:
+    """A laboratory for policy-gradient methods: train, evaluate and compare.
+
+    \b
+    pgzoo run reinforce --env CartPole-v1     ten seeds at once, with error bars
+    pgzoo list                                agents, environments, policies
+    """  # noqa: D301
+
+
+main.add_command(run)
+main.add_command(lab)
+
+
+@main.command(name="eval")
+@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.option(
+    "--episodes",
+    type=click.IntRange(min=2),
+    default=100,
+    show_default=True,
+    help="Fresh episodes per seed.",
+)
+@click.option("--greedy", is_flag=True, help="Take the most probable action instead of sampling.")
+def evaluate_run(run_folder: Path, episodes: int, greedy: bool) -> None:
+    """Evaluate the policies of a RUN's last checkpoint; the run is left as it is."""
+    from pgzoo.display import print_evaluation
+    from pgzoo.runs import RunFolder
+    from pgzoo.train import evaluate_checkpoint
+
+    folder = RunFolder.open(run_folder)
+    config = folder.config()
+    returns = evaluate_checkpoint(config, folder, episodes=episodes, greedy=greedy)
+    print_evaluation(Console(), config, returns, greedy)
+
+
+@main.command(name="list")
+def list_everything() -> None:
+    """List agents with formula and paper, environments and policies."""
+    console = Console()
+    agents = Table(title="Agents: pgzoo run AGENT", title_justify="left")
+    for column in ("agent", "weight of ∇log π(a|s)", "what it is", "source"):
+        agents.add_column(column, no_wrap=column == "agent")
+    for name, entry in AGENTS.items():
+        agents.add_row(name, entry.formula, entry.summary, entry.source)
+    console.print(agents)
+    _print_pairs(console, "Environments: --env (any with discrete actions)", ENVIRONMENTS)
+    _print_pairs(console, "Policies: --policy", POLICIES)
+
+
+def _print_pairs(console: Console, title: str, pairs: dict[str, str]) -> None:
+    table = Table(title=title, title_justify="left", show_header=False)
+    for name, text in pairs.items():
+        table.add_row(name, text)
+    console.print(table)

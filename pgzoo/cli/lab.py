@@ -1,0 +1,237 @@
+"""`pgzoo lab STUDY`: measure gradient estimators on a frozen policy."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from pgzoo.cli.values import POLICIES, Widths, check_policy, free_folder
+from pgzoo.errors import UsageError
+
+LAB_STUDIES = {
+    "measure": "Bias, variance and direction of estimators on a frozen policy.",
+    "batch-size": "Variance against the number of trajectories.",
+    "group-size": "Variance against the group size K.",
+    "gae": "Bias and variance of GAE along λ.",
+    "discount": "With and without c_t = γ^t.",
+    "aggregation": "Sum, step mean and trajectory mean.",
+    "rescaling": "Raw variance beside relative variance.",
+    "training": "The same estimators along a training run.",
+    "drift": "Clipping as the policy moves away from the one that acted.",
+}
+
+
+class LabCommands(click.Group):
+    """One command for every study; nothing heavy is imported before one is run."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Measure, then the studies."""
+        return list(LAB_STUDIES)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """A study with the laboratory's options."""
+        if cmd_name not in LAB_STUDIES:
+            return None
+
+        def callback(**values: Any) -> None:
+            _lab(cmd_name, **values)
+
+        text = LAB_STUDIES[cmd_name]
+        return click.Command(cmd_name, params=_lab_options(), callback=callback, help=text)
+
+
+@click.group(cls=LabCommands, subcommand_metavar="STUDY [OPTIONS]")
+def lab() -> None:
+    """Measure gradient estimators on a frozen policy.
+
+    \b
+    pgzoo lab measure --env CartPole-v1           all estimators, on a policy as training starts
+    pgzoo lab measure --run RUN --at 50           on a run's policy after half of its training
+    pgzoo lab gae --run RUN                       a ready study, with its figure
+    """  # noqa: D301
+
+
+def _lab_options() -> list[click.Parameter]:
+    number = click.IntRange(min=1)
+    return [
+        click.Option(["--env"], metavar="ENV", help="Environment, if there is no --run."),
+        click.Option(
+            ["--run"],
+            type=click.Path(path_type=Path),
+            metavar="RUN",
+            help="Take the policy of this training run.",
+        ),
+        click.Option(
+            ["--at"],
+            type=click.IntRange(0, 100),
+            metavar="PERCENT",
+            help="… as it was after this share of the training.  [default: its end]",
+        ),
+        click.Option(
+            ["--replica"],
+            type=click.IntRange(min=0),
+            metavar="SEED",
+            help="… of this seed; without --run, initialise with it.  [default: the first; 0]",
+        ),
+        click.Option(
+            ["--theta"],
+            type=click.Path(path_type=Path),
+            metavar="FILE",
+            help="Take the policy's parameters from this safetensors file.",
+        ),
+        click.Option(
+            ["--policy"], metavar="|".join(POLICIES), help="Kind of policy.  [default: mlp]"
+        ),
+        click.Option(
+            ["--hidden"], type=Widths(), help="Widths of hidden layers.  [default: 64,64]"
+        ),
+        click.Option(["--max-episode-steps"], type=number, help="Time limit of episodes."),
+        click.Option(
+            ["--estimator", "estimators"],
+            multiple=True,
+            metavar="SPEC",
+            help="AGENT, AGENT:OPTION=VALUE,… or FILE.py:FUNCTION; may be repeated.  "
+            "[default: the whole zoo, or the study's own]",
+        ),
+        click.Option(
+            ["--trajectories"],
+            type=number,
+            default=32,
+            show_default=True,
+            help="Trajectories N of one estimate, the same for all estimators.",
+        ),
+        click.Option(
+            ["--estimates"],
+            type=click.IntRange(min=2),
+            default=400,
+            show_default=True,
+            help="Independent estimates of each estimator.",
+        ),
+        click.Option(
+            ["--group-size"],
+            type=number,
+            default=8,
+            show_default=True,
+            help="Rollouts K from each start, of agents that sample in groups.",
+        ),
+        click.Option(
+            ["--gamma"],
+            type=float,
+            default=1.0,
+            show_default=True,
+            help="Discount factor of the objective.",
+        ),
+        click.Option(
+            ["--reference-estimates"],
+            type=number,
+            help="Estimates that g* is the mean of, where it is not known exactly.  "
+            "[default: 4 × --estimates]",
+        ),
+        click.Option(
+            ["--critic"],
+            type=click.Choice(["separate", "same"]),
+            default="separate",
+            show_default=True,
+            help="Fit critics once on trajectories of their own, or on those of each estimate.",
+        ),
+        click.Option(
+            ["--critic-trajectories"],
+            type=number,
+            default=512,
+            show_default=True,
+            help="Trajectories that the separate critic is fitted on.",
+        ),
+        click.Option(
+            ["--seed"],
+            type=click.IntRange(min=0),
+            default=0,
+            show_default=True,
+            help="Of the laboratory's random numbers.",
+        ),
+        click.Option(
+            ["--out"],
+            type=click.Path(path_type=Path),
+            help="Folder for the results.  [default: lab/STUDY-ENV-NUMBER]",
+        ),
+    ]
+
+
+def _lab(
+    name: str,
+    *,
+    estimators: tuple[str, ...],
+    group_size: int,
+    run: Path | None,
+    replica: int | None,
+    out: Path | None,
+    gamma: float,
+    env: str | None,
+    at: int | None,
+    theta: Path | None,
+    policy: str | None,
+    hidden: tuple[int, ...] | None,
+    max_episode_steps: int | None,
+    **budget: Any,
+) -> None:
+    from pgzoo.display import LabDisplay
+    from pgzoo.lab.measurement import Settings
+    from pgzoo.lab.problem import Problem, load_theta
+    from pgzoo.lab.studies import Setup
+
+    if (env is None) == (run is None):
+        raise UsageError("Expected --env ENV or --run RUN, to say whose policy; got both or none.")
+    if run is not None:
+        given = {"--theta": theta, "--policy": policy, "--hidden": hidden}
+        for flag, value in (given | {"--max-episode-steps": max_episode_steps}).items():
+            if value is not None:
+                raise UsageError(f"Expected no {flag} with --run: the run says what it is.")
+        problem = Problem.of_run(run, seed=replica, at=at, gamma=gamma)
+    else:
+        if at is not None:
+            raise UsageError("Expected --run RUN with --at: it is a share of a run's training.")
+        assert env is not None
+        problem = Problem.initial(
+            env,
+            policy=check_policy(policy or "mlp"),
+            hidden=hidden or (64, 64),
+            seed=replica or 0,
+            max_episode_steps=max_episode_steps,
+            theta=load_theta(theta) if theta is not None else None,
+            gamma=gamma,
+        )
+    folder = out or free_folder(name, problem.env, "lab")
+    if (folder / "lab.json").exists():
+        raise UsageError(
+            f"Expected {folder} to be free, but it holds results. Choose another --out."
+        )
+    setup = Setup(problem, Settings(**budget), group_size, run, replica, estimators)
+    console = Console()
+    with LabDisplay(console) as display:
+        interrupted = _lab_results(name, setup, folder, display, console)
+    console.print(f"\nResults: {folder}", highlight=False)
+    if interrupted:
+        click.echo("Interrupted; what was complete is kept.", err=True)
+        sys.exit(130)
+
+
+def _lab_results(name: str, setup: Any, folder: Path, progress: Any, console: Console) -> bool:
+    """Measure, write and show; whether it was interrupted."""
+    from pgzoo.lab import ZOO
+    from pgzoo.lab.report import print_measurement, print_points, write_measurement
+    from pgzoo.lab.studies import STUDIES, run_study
+
+    if name == "measure":
+        result = setup.measure(ZOO, progress)
+        write_measurement(folder, result)
+        progress.stop()
+        print_measurement(console, result)
+        return result.interrupted
+    points, interrupted = run_study(name, setup, folder, progress)
+    progress.stop()
+    study = STUDIES[name]
+    print_points(console, study.question, study.x_title, study.panels, points)
+    return interrupted

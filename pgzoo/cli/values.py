@@ -1,0 +1,96 @@
+"""What both `run` and `lab` read from the command line."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+import click
+
+from pgzoo.errors import UsageError
+
+MOST_SEEDS = 10_000
+POLICIES = {
+    "mlp": "tanh network with the widths of --hidden",
+    "linear": "one matrix from observation to action preferences",
+    "tabular": "a table over states; over bins of CartPole's and LunarLander's observations",
+}
+
+
+def parse_seeds(text: str) -> tuple[int, ...]:
+    """Seeds as in ``0-9`` or ``0,3,5-7``.
+
+    Raises:
+        UsageError: for anything malformed, empty, negative or repeated.
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        match = re.fullmatch(r"\s*(\d+)\s*(?:-\s*(\d+)\s*)?", part)
+        if match is None:
+            raise UsageError(
+                "Expected --seeds as non-negative whole numbers and ranges, such as 0-9 or "
+                f"0,3,5-7; got {text!r}."
+            )
+        first, last = int(match[1]), int(match[2] or match[1])
+        if last < first:
+            raise UsageError(f"Expected --seeds ranges to rise, got {part.strip()!r}.")
+        if last - first >= MOST_SEEDS:
+            raise UsageError(f"Expected at most {MOST_SEEDS:,} --seeds, got {part.strip()!r}.")
+        seeds += range(first, last + 1)
+    repeated = sorted({s for s in seeds if seeds.count(s) > 1})
+    if repeated:
+        raise UsageError(f"Expected --seeds without repetition, got {repeated[0]} more than once.")
+    return tuple(seeds)
+
+
+class Widths(click.ParamType):
+    """Widths of hidden layers, as in 64,64."""
+
+    name = "widths"
+
+    def convert(
+        self, value: Any, param: click.Parameter | None, ctx: click.Context | None
+    ) -> tuple[int, ...]:
+        """Numbers between commas."""
+        if isinstance(value, tuple):
+            return value
+        try:
+            return tuple(int(n) for n in value.split(","))
+        except ValueError:
+            self.fail(f"expected widths such as 64,64; got {value!r}.", param, ctx)
+
+
+def check_policy(policy: str) -> str:
+    """The policy, if there is one of that name.
+
+    Raises:
+        UsageError: if not, with a near name.
+    """
+    if policy not in POLICIES:
+        near = difflib.get_close_matches(policy, POLICIES, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UsageError(f"Expected --policy among {', '.join(POLICIES)}; got {policy!r}.{hint}")
+    return policy
+
+
+def free_folder(name: str, env: str, parent: str = "runs") -> Path:
+    """The first of PARENT/NAME-ENV-1, -2, … that does not exist."""
+    short = name.rpartition(":")[2]  # of FILE.py:FUNCTION the function
+    stem = f"{short}-{env}".replace("/", "_").replace(":", "_")
+    number = 1
+    while (path := Path(parent) / f"{stem}-{number}").exists():
+        number += 1
+    return path
+
+
+def show(value: Any) -> str:
+    """An option's value as a user writes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)
