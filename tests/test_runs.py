@@ -143,3 +143,29 @@ def test_metrics_shorter_than_the_checkpoint_says_are_damaged(folder):
     MetricsFile(folder).close()
     with pytest.raises(UsageError, match="expects at least 10 bytes, found 0"):
         MetricsFile(folder, 10)
+
+
+def test_snapshots_are_kept_by_their_share_of_the_run(folder):
+    assert folder.snapshots() == []
+    for percent in (50, 0):
+        folder.save_snapshot(percent, torch.full((2, 3), float(percent)))
+    assert folder.snapshots() == [0, 50]
+    assert torch.equal(folder.load_snapshot(50), torch.full((2, 3), 50.0))
+    with pytest.raises(UsageError, match=r"at 30 percent; there are: 0, 50\."):
+        folder.load_snapshot(30)
+
+
+def test_a_damaged_snapshot_is_refused(folder):
+    folder.save_snapshot(0, torch.zeros(2, 3))
+    path = folder.path / "snapshots" / "000.safetensors"
+    path.write_bytes(path.read_bytes()[:-1])
+    with pytest.raises(UsageError, match="is damaged"):
+        folder.load_snapshot(0)
+
+
+def test_a_config_without_newer_fields_can_be_read(folder):
+    path = folder.path / "config.json"
+    data = json.loads(path.read_text())
+    del data["diagnostics"], data["compare_estimators"]
+    path.write_text(json.dumps(data))
+    assert folder.config().diagnostics == 0

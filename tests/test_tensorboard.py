@@ -48,3 +48,19 @@ def test_resuming_drops_what_came_after_the_checkpoint(tmp_path):
     expected = [(10, 10.0), (20, 20.0), (31, 0.5)]
     assert scalars(tmp_path) == {"return/mean": expected}
     assert scalars(tmp_path / "seed-1") == {"return/mean_each_seed": expected}
+
+
+def test_diagnostics_have_charts_that_say_what_they_are(tmp_path):
+    board = Dashboard(tmp_path, {1: 0, 2: 0}, {})
+    figures = {"relative_variance": 0.5, "psi_q05": -1.0, "weight_q95": 2.0}
+    compared = {"relative_variance_of_grpo": 0.7, "snr": None}
+    board.add([row(s, 10, 1.0) | figures | compared for s in (1, 2)], 10)
+    board.explain("gradient/unit", "trajectory")
+    board.close()
+    assert set(scalars(tmp_path)) == {
+        "return/mean",
+        "gradient/relative_variance",
+        "psi/quantile_05",
+        "effective_weight/quantile_95",
+        "relative_variance/grpo",
+    }

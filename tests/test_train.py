@@ -30,6 +30,7 @@ def results(path):
         {k: v for k, v in summary.items() if k not in TIMES},
         {k: v.tolist() for k, v in tensors.items()},
         {k: v for k, v in state.items() if k != "seconds"},
+        {p.name: p.read_bytes() for p in (path / "snapshots").iterdir()},
     )
 
 
@@ -153,6 +154,27 @@ def test_the_same_run_twice_gives_the_same_bits(tmp_path):
         ("ppo", {"episodes": None, "envs": 3, "segment_steps": 16, "steps": 4_000}),
     ],
 )
+def test_snapshots_follow_the_run_from_start_to_end(tmp_path):
+    config = make_config(steps=3_000)
+    run(tmp_path / "run", config)
+    folder = RunFolder.open(tmp_path / "run")
+    found = folder.snapshots()
+    assert {found[0], found[-1]} == {0, 100}
+    assert len(found) > 5
+    initial = prepare(config).initial_state().policy.values
+    assert torch.equal(folder.load_snapshot(0), initial)
+    assert torch.equal(folder.load_snapshot(100), folder.load_checkpoint()[0]["policy.values"])
+
+
+def test_diagnostics_change_nothing_in_the_run(tmp_path):
+    plain = make_config("rloo", group_size=2)
+    watched = dataclasses.replace(plain, diagnostics=1, compare_estimators=True)
+    run(tmp_path / "plain", plain)
+    run(tmp_path / "watched", watched)
+    a, b = (RunFolder.open(tmp_path / p).load_checkpoint()[0] for p in ("plain", "watched"))
+    assert all(torch.equal(a[k], b[k]) for k in a)
+
+
 def test_interrupted_and_resumed_gives_the_same_bits(tmp_path, agent, options):
     config = make_config(agent, lr_schedule="linear", **options)
     run(tmp_path / "whole", config)
