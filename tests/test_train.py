@@ -145,15 +145,6 @@ def test_the_same_run_twice_gives_the_same_bits(tmp_path):
     assert results(tmp_path / "one") == results(tmp_path / "two")
 
 
-@pytest.mark.parametrize(
-    ("agent", "options"),
-    [
-        ("reinforce-baseline", {"baseline": "time-step-mean"}),
-        ("reinforce-baseline", {"baseline": "value"}),
-        ("grpo", {"group_size": 2, "minibatches": 2}),
-        ("ppo", {"episodes": None, "envs": 3, "segment_steps": 16, "steps": 4_000}),
-    ],
-)
 def test_snapshots_follow_the_run_from_start_to_end(tmp_path):
     config = make_config(steps=3_000)
     run(tmp_path / "run", config)
@@ -175,6 +166,15 @@ def test_diagnostics_change_nothing_in_the_run(tmp_path):
     assert all(torch.equal(a[k], b[k]) for k in a)
 
 
+@pytest.mark.parametrize(
+    ("agent", "options"),
+    [
+        ("reinforce-baseline", {"baseline": "time-step-mean"}),
+        ("reinforce-baseline", {"baseline": "value"}),
+        ("grpo", {"group_size": 2, "minibatches": 2}),
+        ("ppo", {"episodes": None, "envs": 3, "segment_steps": 16, "steps": 4_000}),
+    ],
+)
 def test_interrupted_and_resumed_gives_the_same_bits(tmp_path, agent, options):
     config = make_config(agent, lr_schedule="linear", **options)
     run(tmp_path / "whole", config)
