@@ -18,6 +18,7 @@ from torch import Tensor
 from pgzoo.agents import agent_class
 from pgzoo.agents.base import Agent
 from pgzoo.agents.reinforce import Reinforce
+from pgzoo.batch import Batch
 from pgzoo.estimators import aggregation_weights, kl_estimate
 from pgzoo.gradients import ScoreFunctions, effective_weights, weigh
 from pgzoo.model import Model, of_actions
@@ -63,20 +64,22 @@ def diagnose(agent: Agent, model: Model, trajectories: Trajectories) -> Metrics:
     - ``baseline_explained_variance``: 1 − Var(Ψ) / Var(return), where Ψ is return − baseline.
     """
     scores = ScoreFunctions(model.policy, model.theta, trajectories)
-    blocks = _blocks(trajectories.mask.shape[1], _rows_per_unit(agent))
-    figures = _distributions(agent, model, trajectories, scores)
+    batch, rms = weigh(agent, model, trajectories)
+    weights = effective_weights(agent, scores.log_probs, batch)
+    figures = _distributions(agent, batch, rms, weights)
+    blocks = _blocks(trajectories.mask.shape[1], agent.rollouts_per_start)
     if len(blocks) < 2:
         return figures
-    everything = torch.cat(blocks)
-    others = [torch.cat(blocks[:i] + blocks[i + 1 :]) for i in range(len(blocks))]
     half = len(blocks) // 2
     halves = [torch.cat(blocks[:half]), torch.cat(blocks[half:])]
-    whole, first, second, *left_out = _estimates(
-        agent, model, trajectories, scores, [everything, *halves, *others]
-    ).unbind(1)
-    variance = _jackknife(torch.stack(left_out, dim=1))
+    parts = [
+        _weights_of_rows(agent, model, trajectories, scores, rows)
+        for rows in (*halves, *_without_each(blocks))
+    ]
+    whole, first, second, *left_out = _sums(scores, trajectories, batch.psi, [weights, *parts])
+    variance = _jackknife(left_out)
     signal = whole.square().sum(-1) - variance
-    units = len(everything) / _rows_per_unit(agent)
+    units = trajectories.mask.shape[1] / agent.rollouts_per_start
     return figures | {
         "gradient_variance": variance,
         "relative_variance": _ratio(variance, signal),
@@ -89,17 +92,21 @@ def diagnose(agent: Agent, model: Model, trajectories: Trajectories) -> Metrics:
 def compare_estimators(agent: Agent, model: Model, trajectories: Trajectories) -> Metrics:
     """Relative variance ``[S]`` that every estimator that fits the sampling plan would have had."""
     scores = ScoreFunctions(model.policy, model.theta, trajectories)
-    blocks = _blocks(trajectories.mask.shape[1], _rows_per_unit(agent))
+    blocks = _blocks(trajectories.mask.shape[1], agent.rollouts_per_start)
     figures = {}
     for name, other in comparable(agent).items():
         figure = torch.full((len(model.theta),), torch.nan)
         if len(blocks) > 1:
-            everything = torch.cat(blocks)
-            others = [torch.cat(blocks[:i] + blocks[i + 1 :]) for i in range(len(blocks))]
-            whole, *left_out = _estimates(
-                other, model, trajectories, scores, [everything, *others]
-            ).unbind(1)
-            variance = _jackknife(torch.stack(left_out, dim=1))
+            batch, _ = weigh(other, model, trajectories)
+            parts = [
+                effective_weights(other, scores.log_probs, batch),
+                *(
+                    _weights_of_rows(other, model, trajectories, scores, rows)
+                    for rows in _without_each(blocks)
+                ),
+            ]
+            whole, *left_out = _sums(scores, trajectories, batch.psi, parts)
+            variance = _jackknife(left_out)
             figure = _ratio(variance, whole.square().sum(-1) - variance)
         figures[COMPARED + name] = figure
     return figures
@@ -160,44 +167,44 @@ def drift(model: Model, theta: Tensor, trajectories: Trajectories) -> Metrics:
     return {"kl_behaviour": (weight * kl).sum((1, 2)), "ratio_ess": share}
 
 
-def _rows_per_unit(agent: Agent) -> int:
-    return agent.rollouts_per_start
-
-
 def _blocks(num_rows: int, per_unit: int) -> list[Tensor]:
     """Rows ``[n]`` of each of at most ``MOST_BLOCKS`` blocks of whole units."""
     units = torch.arange(num_rows).view(-1, per_unit)
     return [block.flatten() for block in units.tensor_split(min(len(units), MOST_BLOCKS))]
 
 
-def _estimates(
-    agent: Agent,
-    model: Model,
-    trajectories: Trajectories,
-    scores: ScoreFunctions,
-    subsets: Sequence[Tensor],
+def _without_each(blocks: Sequence[Tensor]) -> list[Tensor]:
+    """Rows of all blocks but one, for each."""
+    return [torch.cat([*blocks[:i], *blocks[i + 1 :]]) for i in range(len(blocks))]
+
+
+def _weights_of_rows(
+    agent: Agent, model: Model, trajectories: Trajectories, scores: ScoreFunctions, rows: Tensor
 ) -> Tensor:
-    """The agent's estimate ``[S, R, P]`` from each of R subsets of the rows."""
+    """Effective weights ``[S, N, T, A]`` if only these rows had been sampled; others have 0."""
     mask = trajectories.mask
-    columns, sums = [], []
-    for rows in subsets:
-        index = rows.expand(len(mask), -1)
-        batch, _ = weigh(agent, model, trajectories.rows(index))
-        weights = effective_weights(agent, scores.log_probs[:, rows], batch)
-        full = weights.new_zeros((*mask.shape, weights.shape[-1]))
-        full[:, rows] = weights
-        if batch.psi.ndim == mask.ndim:
-            columns.append(of_actions(full, trajectories.action))
-        else:
-            sums.append(scores.weighted_sums_over_actions(full))
-    return torch.stack(sums, dim=1) if sums else scores.weighted_sums(torch.stack(columns, dim=1))
+    batch, _ = weigh(agent, model, trajectories.rows(rows.expand(len(mask), -1)))
+    weights = effective_weights(agent, scores.log_probs[:, rows], batch)
+    full = weights.new_zeros((*mask.shape, weights.shape[-1]))
+    full[:, rows] = weights
+    return full
 
 
-def _jackknife(left_out: Tensor) -> Tensor:
-    """Trace of the covariance ``[S]`` from estimates without each of L blocks ``[S, L, P]``."""
-    count = left_out.shape[1]
-    spread = left_out - left_out.mean(1, keepdim=True)
-    return (count - 1) / count * spread.square().sum((1, 2))
+def _sums(
+    scores: ScoreFunctions, trajectories: Trajectories, psi: Tensor, weights: Sequence[Tensor]
+) -> list[Tensor]:
+    """The estimate ``[S, P]`` that each of the effective weights ``[S, N, T, A]`` makes."""
+    if psi.ndim > trajectories.mask.ndim:
+        return [scores.weighted_sums_over_actions(w) for w in weights]
+    taken = [of_actions(w, trajectories.action) for w in weights]
+    return list(scores.weighted_sums(torch.stack(taken, dim=1)).unbind(1))
+
+
+def _jackknife(left_out: Sequence[Tensor]) -> Tensor:
+    """Trace of the covariance ``[S]`` from the estimates ``[S, P]`` without each of L blocks."""
+    estimates = torch.stack(list(left_out), dim=1)
+    spread = estimates - estimates.mean(1, keepdim=True)
+    return (len(left_out) - 1) / len(left_out) * spread.square().sum((1, 2))
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
@@ -205,22 +212,19 @@ def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(denominator > 0, numerator / denominator, torch.nan)
 
 
-def _distributions(
-    agent: Agent, model: Model, trajectories: Trajectories, scores: ScoreFunctions
-) -> Metrics:
+def _distributions(agent: Agent, batch: Batch, rms: Tensor, weights: Tensor) -> Metrics:
     """Quantiles of Ψ and of effective weights; explained variance of the baseline."""
-    mask = trajectories.mask
-    batch, _ = weigh(agent, model, trajectories)
-    weights = effective_weights(agent, scores.log_probs, batch)
-    weights = weights * trajectories.num_steps[:, None, None, None]
-    taken = batch.psi.unsqueeze(-1) if batch.psi.ndim == mask.ndim else batch.psi
-    weight = of_actions(weights, trajectories.action)
-    figures = _quantiles("psi", taken, mask) | _quantiles("weight", weight.unsqueeze(-1), mask)
+    mask, trajectories = batch.mask, batch.trajectories
+    psi = batch.psi.unsqueeze(-1) if batch.psi.ndim == mask.ndim else batch.psi
+    relative = of_actions(weights, batch.action) * trajectories.num_steps[:, None, None]
+    figures = _quantiles("psi", psi, mask)
+    figures |= _quantiles("weight", relative.unsqueeze(-1), mask)
     missing = {k: torch.full((len(mask),), torch.nan) for k in FIGURES if k not in figures}
     if isinstance(agent, Reinforce):
-        psi = agent.psi(trajectories, model)
+        unscaled = batch.psi * (rms[:, None, None] if agent.psi_scale == "rms" else 1)
         returns = agent.returns(trajectories)
-        missing["baseline_explained_variance"] = explained_variance(returns - psi, returns, mask)
+        explained = explained_variance(returns - unscaled, returns, mask)
+        missing["baseline_explained_variance"] = explained
     return missing | figures
 
 

@@ -39,7 +39,7 @@ class AllActions(SegmentOptions):
             "reward_scale": 0.1,
         },
         "LunarLander-v3": {
-            "steps": 1_000_000,
+            "steps": 800_000,
             "envs": 16,
             "segment_steps": 64,
             "learning_rate": 3e-3,

@@ -35,7 +35,7 @@ class Reinforce(Agent):
     defaults: ClassVar[dict[str, dict[str, Any]]] = {
         "CartPole-v1": {"steps": 600_000, "lr_schedule": "linear"},
         "LunarLander-v3": {
-            "steps": 1_000_000,
+            "steps": 600_000,
             "gamma": 0.995,
             "learning_rate": 1e-2,
             "lr_schedule": "linear",

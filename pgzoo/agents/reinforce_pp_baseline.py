@@ -30,7 +30,7 @@ class ReinforcePPBaseline(ReferenceOptions, ClipOptions, GroupOptions):
     defaults: ClassVar[dict[str, dict[str, Any]]] = {
         "CartPole-v1": {"learning_rate": 2e-3, "lr_schedule": "linear"},
         "LunarLander-v3": {
-            "steps": 1_000_000,
+            "steps": 600_000,
             "gamma": 0.995,
             "learning_rate": 5e-3,
             "lr_schedule": "linear",

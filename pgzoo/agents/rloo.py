@@ -46,7 +46,7 @@ class RLOO(ReferenceOptions, GroupOptions):
         "CartPole-v1": {"steps": 150_000, "lr_schedule": "linear"},
         "LunarLander-v3": {
             "reward_to_go": True,
-            "steps": 1_000_000,
+            "steps": 600_000,
             "gamma": 0.995,
             "learning_rate": 1e-2,
             "lr_schedule": "linear",
