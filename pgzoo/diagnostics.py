@@ -19,6 +19,7 @@ from pgzoo.agents import agent_class
 from pgzoo.agents.base import Agent
 from pgzoo.agents.reinforce import Reinforce
 from pgzoo.batch import Batch
+from pgzoo.errors import UsageError
 from pgzoo.estimators import aggregation_weights, kl_estimate
 from pgzoo.gradients import ScoreFunctions, effective_weights, weigh
 from pgzoo.model import Model, of_actions
@@ -54,6 +55,8 @@ def unit_of_independence(agent: Agent) -> str:
 def diagnose(agent: Agent, model: Model, trajectories: Trajectories) -> Metrics:
     """Figures of the agent's estimate on a batch, ``[S]`` each; NaN where it cannot be said.
 
+    Where noise hides the signal, relative variance and noise scale are infinite.
+
     - ``gradient_variance``: trace of the estimate's covariance; ``relative_variance``: divided by
       the squared length of its mean; ``snr``: the inverse.
     - ``split_half_cosine``: between the estimates from both halves of the batch.
@@ -72,10 +75,13 @@ def diagnose(agent: Agent, model: Model, trajectories: Trajectories) -> Metrics:
         return figures
     half = len(blocks) // 2
     halves = [torch.cat(blocks[:half]), torch.cat(blocks[half:])]
-    parts = [
-        _weights_of_rows(agent, model, trajectories, scores, rows)
-        for rows in (*halves, *_without_each(blocks))
-    ]
+    try:
+        parts = [
+            _weights_of_rows(agent, model, trajectories, scores, rows)
+            for rows in (*halves, *_without_each(blocks))
+        ]
+    except UsageError:  # a user's Ψ may need more than a part of the batch
+        return figures
     whole, first, second, *left_out = _sums(scores, trajectories, batch.psi, [weights, *parts])
     variance = _jackknife(left_out)
     signal = whole.square().sum(-1) - variance
@@ -95,7 +101,7 @@ def compare_estimators(agent: Agent, model: Model, trajectories: Trajectories) -
     blocks = _blocks(trajectories.mask.shape[1], agent.rollouts_per_start)
     figures = {}
     for name, other in comparable(agent).items():
-        figure = torch.full((len(model.theta),), torch.nan)
+        figure = trajectories.reward.new_full((len(model.theta),), torch.nan)
         if len(blocks) > 1:
             batch, _ = weigh(other, model, trajectories)
             parts = [
@@ -114,11 +120,10 @@ def compare_estimators(agent: Agent, model: Model, trajectories: Trajectories) -
 
 def comparable(agent: Agent) -> dict[str, Agent]:
     """The estimators that could have used an agent's batches and critic, by name."""
-    common: dict[str, Any] = {"gamma": agent.gamma, "psi_scale": "none"}
     found: dict[str, Agent] = {}
 
     def add(label: str, name: str, **options: Any) -> None:
-        found[label] = agent_class(name)(**common | options)
+        found[label] = agent_class(name).as_defined(gamma=agent.gamma, **options)
 
     if agent.plan == "episodes":
         rows: dict[str, Any] = {"episodes": agent.num_rows}
@@ -208,8 +213,8 @@ def _jackknife(left_out: Sequence[Tensor]) -> Tensor:
 
 
 def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """NaN where noise hides the denominator."""
-    return torch.where(denominator > 0, numerator / denominator, torch.nan)
+    """Infinite where noise hides the denominator."""
+    return torch.where(denominator > 0, numerator / denominator, torch.inf)
 
 
 def _distributions(agent: Agent, batch: Batch, rms: Tensor, weights: Tensor) -> Metrics:
@@ -219,7 +224,8 @@ def _distributions(agent: Agent, batch: Batch, rms: Tensor, weights: Tensor) -> 
     relative = of_actions(weights, batch.action) * trajectories.num_steps[:, None, None]
     figures = _quantiles("psi", psi, mask)
     figures |= _quantiles("weight", relative.unsqueeze(-1), mask)
-    missing = {k: torch.full((len(mask),), torch.nan) for k in FIGURES if k not in figures}
+    unknown = psi.new_full((len(mask),), torch.nan)
+    missing = {k: unknown for k in FIGURES if k not in figures}
     if isinstance(agent, Reinforce):
         unscaled = batch.psi * (rms[:, None, None] if agent.psi_scale == "rms" else 1)
         returns = agent.returns(trajectories)
@@ -241,7 +247,7 @@ def explained_variance(prediction: Tensor, target: Tensor, mask: Tensor) -> Tens
 
 def _quantiles(name: str, values: Tensor, mask: Tensor) -> Metrics:
     """Of ``[S, N, T, A]`` over the real steps."""
-    levels = torch.tensor(QUANTILES, dtype=values.dtype)
+    levels = torch.tensor(QUANTILES, dtype=values.dtype, device=values.device)
     # torch.quantile takes at most 2^24 numbers; a batch of one replica is far below.
     rows = [torch.quantile(v[m].flatten(), levels) for v, m in zip(values, mask, strict=True)]
     table = torch.stack(rows, dim=1)

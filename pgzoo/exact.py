@@ -47,6 +47,8 @@ class FiniteMDP:
                 f"Expected transition [n, A, n] and start [n] for reward {[n, num_actions]}, got "
                 f"{list(self.transition.shape)} and {list(self.start.shape)}."
             )
+        if not all(np.isfinite(x).all() for x in (self.transition, self.reward, self.start)):
+            raise ValueError("Expected finite probabilities and rewards, got some that are not.")
         if (self.transition < 0).any() or (self.transition.sum(-1) > 1 + TOLERANCE).any():
             raise ValueError(
                 "Expected transition[s, a] to be probabilities that sum to at most 1 (the rest is "
@@ -74,6 +76,11 @@ class FiniteMDP:
             terminal: states in which the episode ends.
         """
         p, r = np.array(transition, dtype=float), np.asarray(reward, dtype=float)
+        if (abs(p.sum(-1) - 1) > TOLERANCE).any():
+            raise ValueError(
+                "Expected every row of transition to sum to 1, got "
+                f"{p.sum(-1).min():g} … {p.sum(-1).max():g}."
+            )
         expected = (p * r).sum(-1) if r.ndim == 3 else r
         ends = np.asarray(terminal, dtype=int)
         p[:, :, ends] = 0.0

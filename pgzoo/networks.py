@@ -42,8 +42,8 @@ class Network(Protocol):
     def bind(self, theta: Tensor) -> Forward:
         """``apply`` with its parameters given: observations to outputs."""
 
-    def scale_output(self, theta: Tensor, factor: float) -> Tensor:
-        """Parameters ``[S, P]`` whose outputs are ``factor`` times as large."""
+    def scale_output(self, theta: Tensor, factor: Tensor) -> Tensor:
+        """Parameters ``[S, P]`` whose outputs are ``factor [S, 1]`` times as large."""
 
     def linearize(self, theta: Tensor, obs: Tensor) -> tuple[Tensor, Pullback]:
         """Outputs ``[B, out]`` of one replica, and how weighted sums of gradients follow.
@@ -108,7 +108,7 @@ class MLP:
 
         return forward
 
-    def scale_output(self, theta: Tensor, factor: float) -> Tensor:
+    def scale_output(self, theta: Tensor, factor: Tensor) -> Tensor:
         """The last layer, times ``factor``."""
         last = (self.sizes[-2] + 1) * self.sizes[-1]
         return torch.cat([theta[:, :-last], factor * theta[:, -last:]], dim=1)
@@ -204,7 +204,7 @@ class Table:
 
         return forward
 
-    def scale_output(self, theta: Tensor, factor: float) -> Tensor:
+    def scale_output(self, theta: Tensor, factor: Tensor) -> Tensor:
         """All entries, times ``factor``."""
         return factor * theta
 

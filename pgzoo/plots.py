@@ -60,7 +60,9 @@ def save(figure: Figure, path: Path) -> list[Path]:
     files = [path.with_name(path.name + suffix) for suffix in (".png", ".pdf")]
     with mpl.rc_context(STYLE):
         for file in files:
-            figure.savefig(file, dpi=150)
+            temporary = file.with_name(f".{file.name}")
+            figure.savefig(temporary, dpi=150, format=file.suffix[1:])
+            temporary.replace(file)
     return files
 
 
@@ -100,6 +102,10 @@ def dots(
                     capsize=2,
                     markersize=5,
                 )
+            for row, interval in zip(rows, intervals, strict=True):
+                if np.isposinf(interval.high):  # the interval has no upper end
+                    text = "∞" if np.isposinf(interval.point) else "→"
+                    axis.annotate(text, (1.0, row), xycoords=("axes fraction", "data"), va="center")
         axes[0].set_yticks(rows, labels)
         figure.suptitle(title)
         handles, texts = axes[0].get_legend_handles_labels()
@@ -150,7 +156,10 @@ def _draw(axis: Axes, line: Line, index: int) -> None:
         markersize=5,
         label=line.label,
     )
-    low, high = [y.low for y in line.y], [y.high for y in line.y]
+    known = [y.high for y in line.y if np.isfinite(y.high)]
+    ceiling = 10 * max(known, default=0.0)  # stands for an interval without an upper end
+    low = [y.low for y in line.y]
+    high = [ceiling if np.isposinf(y.high) else y.high for y in line.y]
     axis.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
 
 

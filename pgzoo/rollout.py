@@ -56,8 +56,8 @@ class Trajectories:
         """Real transitions of each replica, ``[S]``."""
         return self.mask.sum((1, 2))
 
-    def scale_rewards(self, factor: float) -> Trajectories:
-        """The same with other units of reward."""
+    def scale_rewards(self, factor: float | Tensor) -> Trajectories:
+        """The same with other units of reward; a tensor has one for each replica, ``[S, 1, 1]``."""
         return dataclasses.replace(self, reward=self.reward * factor)
 
     def map(self, function: Callable[[Tensor], Tensor], group_size: int = 1) -> Trajectories:

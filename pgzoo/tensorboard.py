@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
-from pgzoo.diagnostics import COMPARED
+from pgzoo.diagnostics import COMPARED, FIGURES
 from pgzoo.statistics import mean_interval
 
 TAGS = {
@@ -55,6 +56,17 @@ def tag_of(column: str) -> str | None:
     return TAGS.get(column)
 
 
+def mean_over_seeds(column: str, values: Sequence[float]) -> float:
+    """Mean; of relative variances the inverse of the mean signal-to-noise ratio.
+
+    A seed whose signal is lost in noise has infinite relative variance, and none is left out.
+    """
+    if column.startswith(("relative_variance", "noise_scale")):
+        with np.errstate(divide="ignore"):
+            return float(1 / np.mean(1 / np.asarray(values)))
+    return float(np.mean(values))
+
+
 class Dashboard:
     """Event files of a run and its seeds.
 
@@ -91,15 +103,17 @@ class Dashboard:
                 k: v for k, v in row.items() if v is not None
             }
             for column, value in row.items():
-                if value is not None and (tag := tag_of(column)) is not None:
+                if value is not None and value != inf and (tag := tag_of(column)) is not None:
                     writer = self._seeds[row["seed"]]
                     writer.add_scalar(tag + EACH_SEED, value, row["env_steps"])
         for column in sorted({c for row in rows for c, v in row.items() if v is not None}):
             tag = tag_of(column)
-            values = [r[column] for r in self._latest.values() if column in r]
-            if tag is None:
+            every_iteration = column in TAGS and column not in FIGURES
+            source = self._latest.values() if every_iteration else rows
+            values = [r[column] for r in source if r.get(column) is not None]
+            if tag is None or (mean := mean_over_seeds(column, values)) == inf:
                 continue
-            self._mean.add_scalar(tag, float(np.mean(values)), mean_steps)
+            self._mean.add_scalar(tag, mean, mean_steps)
             if column == "return_mean" and not np.isnan((interval := mean_interval(values)).low):
                 self._mean.add_scalar(BOUNDS[0], interval.low, mean_steps)
                 self._mean.add_scalar(BOUNDS[1], interval.high, mean_steps)

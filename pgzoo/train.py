@@ -498,7 +498,7 @@ def _metrics_rows(
             "length_mean": sum(finished.lengths) / n if n else None,
         }
         figures = {name: values[i] for name, values in columns.items()}
-        rows.append(row | {k: v if np.isfinite(v) else None for k, v in figures.items()})
+        rows.append(row | {k: None if np.isnan(v) else v for k, v in figures.items()})
     return rows
 
 

@@ -94,6 +94,17 @@ class Agent:
             values |= cls.defaults.get(case, {})
         return cls(**values | chosen)
 
+    @classmethod
+    def as_defined(cls, **chosen: Any) -> Self:
+        """The estimator as its paper defines it, without what training adds for convenience.
+
+        Ψ is not rescaled beyond the method's own formula, and steps are summed over a trajectory,
+        except where the method says otherwise: GRPO takes the mean over each trajectory,
+        REINFORCE++ and PPO the mean over all steps.
+        """
+        own = {} if issubclass(cls, ClipOptions) else {"aggregation": "sum"}
+        return cls(**{"psi_scale": "none", **own} | chosen)
+
     @property
     def plan(self) -> Literal["episodes", "segments"]:
         """What a row of the batch is: a complete episode, or a segment of fixed length."""

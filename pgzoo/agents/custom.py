@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,7 +40,8 @@ class Custom(GroupOptions):
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """What the function says, checked."""
-        psi = type(self).estimator(trajectories)
+        copy = trajectories.map(torch.clone, trajectories.group_size)  # it may be written to
+        psi = type(self).estimator(copy)
         return checked_psi(self.estimator_name, psi, trajectories)
 
 
@@ -84,15 +86,18 @@ def custom_agent(name: str) -> type[Custom]:
 
 
 def _load_function(path: Path, name: str) -> Estimator:
+    path = path.resolve()
     if not path.is_file():
         raise UsageError(f"Expected {path} to be a Python file with a function {name}; not found.")
-    spec = importlib.util.spec_from_file_location(path.stem, path)
+    spec = importlib.util.spec_from_file_location(f"pgzoo_estimator_{path.stem}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    sys.path.insert(0, str(path.parent))  # as for any program that is run
     try:
         spec.loader.exec_module(module)
-    except Exception as error:  # it is the user's program: whatever it raises is about it
+    except (Exception, SystemExit) as error:  # whatever the user's program raises is about it
         line = _line_in(path, error)
         raise UsageError(f"{path}{line} cannot be run: {type(error).__name__}: {error}") from error
     function = getattr(module, name, None)

@@ -203,19 +203,45 @@ def _lab(
             theta=load_theta(theta) if theta is not None else None,
             gamma=gamma,
         )
-    folder = out or free_folder(name, problem.env, "lab")
-    if (folder / "lab.json").exists():
-        raise UsageError(
-            f"Expected {folder} to be free, but it holds results. Choose another --out."
-        )
+    folder = _make_folder(out or free_folder(name, problem.env, "lab"))
     setup = Setup(problem, Settings(**budget), group_size, run, replica, estimators)
     console = Console()
-    with LabDisplay(console) as display:
-        interrupted = _lab_results(name, setup, folder, display, console)
+    try:
+        with LabDisplay(console) as display:
+            interrupted = _lab_results(name, setup, folder, display, console)
+    except KeyboardInterrupt:
+        click.echo("Interrupted before anything was complete; nothing is written.", err=True)
+        _remove_if_empty(folder)
+        sys.exit(130)
+    except UsageError:
+        _remove_if_empty(folder)
+        raise
     console.print(f"\nResults: {folder}", highlight=False)
     if interrupted:
         click.echo("Interrupted; what was complete is kept.", err=True)
         sys.exit(130)
+
+
+def _make_folder(folder: Path) -> Path:
+    """Make sure that results can be written before anything is measured."""
+    if (folder / "lab.json").exists():
+        raise UsageError(
+            f"Expected {folder} to be free, but it holds results. Choose another --out."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / ".writable").touch()
+        (folder / ".writable").unlink()
+    except OSError as error:
+        raise UsageError(
+            f"Cannot write to {folder}: {error.strerror}. Choose a writable --out."
+        ) from error
+    return folder
+
+
+def _remove_if_empty(folder: Path) -> None:
+    if not any(folder.iterdir()):
+        folder.rmdir()
 
 
 def _lab_results(name: str, setup: Any, folder: Path, progress: Any, console: Console) -> bool:

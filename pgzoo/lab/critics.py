@@ -19,8 +19,7 @@ from pgzoo.seeding import Purpose, Seed, generators
 from pgzoo.train import critic_network
 
 LEARNING_RATES = {"mlp": 3e-3, "linear": 1e-2, "tabular": 3e-2}
-EPOCHS, STEPS_PER_MINIBATCH = 10, 2_048
-LEAST_MINIBATCHES = 8
+EPOCHS, TRAJECTORIES_PER_MINIBATCH, LEAST_MINIBATCHES = 10, 8, 8
 
 
 def fit(
@@ -39,13 +38,13 @@ def fit(
     """
     network = critic_network(problem.policy, problem.info, kind, problem.hidden)
     returns = returns_to_go(trajectories.reward, trajectories.mask, problem.gamma)
-    scale = 1 / root_mean_square(returns, trajectories.mask).mean().item()
-    steps = int(trajectories.num_steps.max())
+    scale = 1 / root_mean_square(returns, trajectories.mask)  # of each replica, [S, 1, 1]
+    rows = trajectories.mask.shape[1]
     agent = ReinforceBaseline(
         baseline="value",
         gamma=problem.gamma,
         critic_epochs=EPOCHS,
-        critic_minibatches=max(LEAST_MINIBATCHES, steps // STEPS_PER_MINIBATCH),
+        critic_minibatches=max(LEAST_MINIBATCHES, rows // TRAJECTORIES_PER_MINIBATCH),
     )
     scaled = trajectories.scale_rewards(scale)
     phi = network.init(generators(seeds, Purpose.CRITIC_INIT))
@@ -53,7 +52,7 @@ def fit(
     rate = torch.full((len(phi), 1), LEARNING_RATES[problem.policy])
     shuffling = generators(seeds, Purpose.MINIBATCHES)
     critic, _ = fit_critic(agent, model, Parameters.start(phi), scaled, rate, shuffling)
-    return network, network.scale_output(critic.values, 1 / scale)
+    return network, network.scale_output(critic.values, 1 / scale.squeeze(-1))
 
 
 def quality(problem: Problem, network: Network, phi: Tensor, trajectories: Trajectories) -> float:

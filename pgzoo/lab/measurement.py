@@ -1,5 +1,9 @@
 """Measure estimators of the policy gradient on a frozen policy.
 
+Trajectories are complete episodes, for segment methods too: PPO, actor-critic and all-actions are
+measured as estimators of the same ∇J as all others. They bootstrap from V where a time limit ends
+an episode, while J counts nothing after it: where policies reach the limit, that is a bias.
+
 Every estimator gets the same number of trajectories per estimate under its own sampling plan;
 estimators with the same plan share their trajectories. Estimates are computed a chunk at a time
 and kept as block means, so memory is bounded whatever the number of estimates.
@@ -98,6 +102,7 @@ class Row:
 
     Attributes:
         estimator: its label.
+        agent: its hyperparameters.
         plan: how its trajectories were sampled.
         estimates: how many independent estimates there are.
         steps: environment steps of one, on average.
@@ -106,6 +111,7 @@ class Row:
     """
 
     estimator: str
+    agent: Agent
     plan: str
     estimates: int
     steps: float
@@ -123,7 +129,7 @@ class Measurement:
         rows: one per estimator.
         reference: where g* is from.
         gradient: g* ``[P]``.
-        explained_variance: of each kind of critic that was fitted, on fresh trajectories.
+        explained_variance: of each separate critic, on fresh trajectories.
         seconds: spent on environments, on gradients, and on all.
         interrupted: whether it was ended early; what was complete is kept.
     """
@@ -136,6 +142,22 @@ class Measurement:
     explained_variance: dict[str, float]
     seconds: dict[str, float]
     interrupted: bool = False
+
+
+@dataclass
+class _Steps:
+    """Environment steps of estimates."""
+
+    total: int = 0
+    estimates: int = 0
+
+    def add(self, batch: Trajectories) -> None:
+        self.total += int(batch.num_steps.sum())
+        self.estimates += len(batch.mask)
+
+    @property
+    def mean(self) -> float:
+        return self.total / self.estimates
 
 
 @dataclass
@@ -207,15 +229,20 @@ def measure(
         UsageError: if an estimator's Ψ is not what it should be.
     """
     settings = settings or Settings()
+    for estimator in estimators:
+        if settings.trajectories % estimator.group_size:
+            raise UsageError(
+                f"Expected groups of {estimator.group_size} for {estimator.label} to fill the "
+                f"{settings.trajectories} trajectories of an estimate."
+            )
     started = time.perf_counter()
     sampler = Sampler(problem, settings)
     interrupted = False
     try:
         frozen, explained = _fit_critics(problem, estimators, sampler, progress)
         reference, origin = _reference(problem, settings, sampler, frozen, progress)
-        sums = [BlockSums(settings.block_size, reference.gradient) for _ in estimators]
-        steps = [0.0] * len(estimators)
-        done = 0
+        sums = [BlockSums(settings.block_size) for _ in estimators]
+        steps = [_Steps() for _ in estimators]
         try:
             for done in _sample_all(problem, estimators, settings, sampler, frozen, sums, steps):
                 progress(done / (settings.num_blocks * settings.block_size), "sampling")
@@ -227,7 +254,7 @@ def measure(
     return Measurement(
         problem=problem,
         settings=settings,
-        rows=_rows(estimators, sums, steps, done, reference, settings.seed),
+        rows=_rows(estimators, sums, steps, reference, settings.seed),
         reference=origin,
         gradient=reference.gradient,
         explained_variance=explained,
@@ -247,7 +274,7 @@ def _sample_all(
     sampler: Sampler,
     frozen: Critics,
     sums: list[BlockSums],
-    steps: list[float],
+    steps: list[_Steps],
 ) -> Iterator[int]:
     """Fill the sums, plan by plan and chunk by chunk; yields how many estimates are done."""
     total = settings.num_blocks * settings.block_size
@@ -262,7 +289,7 @@ def _sample_all(
             estimates = gradient_estimates(pairs, batch).double().numpy()
             for i, mine in zip(members, estimates.swapaxes(0, 1), strict=True):
                 sums[i].add(mine)
-                steps[i] += float(batch.num_steps.sum())
+                steps[i].add(batch)
         yield indices.stop
 
 
@@ -301,6 +328,8 @@ def _fit_critics(
 ) -> tuple[Critics, dict[str, float]]:
     """Critics on separate data, and the variance they explain of yet other data."""
     kinds: set[str] = {e.agent.critic for e in estimators if e.agent.critic != "none"}
+    if sampler.settings.critic == "same":
+        kinds = set()  # they are fitted on each estimate's own trajectories
     if problem.exact_mdp() is None:
         kinds |= {"state"}  # the sampled reference needs it
     if not kinds:
@@ -365,8 +394,7 @@ def _reference(
 def _rows(
     estimators: Sequence[Estimator],
     sums: Sequence[BlockSums],
-    steps: Sequence[float],
-    done: int,
+    steps: Sequence[_Steps],
     reference: Reference,
     seed: int,
 ) -> tuple[Row, ...]:
@@ -376,16 +404,17 @@ def _rows(
         return ()
     blocks = same_number([b for b in found if b is not None])
     if reference.blocks is not None:
-        first = same_number([reference.blocks, blocks[0]])[0]
-        reference = Reference(first.mean.mean(0), first)
+        regrouped = reference.blocks.regrouped(len(blocks[0].mean))
+        reference = Reference(regrouped.mean.mean(0), regrouped)
     results = [properties(b, reference, seed) for b in blocks]
     corrected = holm([r.p_value for r in results])
     return tuple(
         Row(
             estimator=e.label,
+            agent=e.agent,
             plan="independent" if e.group_size == 1 else f"groups of {e.group_size}",
             estimates=b.estimates,
-            steps=n / done,
+            steps=n.mean,
             properties=r,
             p_value=float(p),
         )

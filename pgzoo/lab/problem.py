@@ -9,12 +9,13 @@ from typing import Any
 
 import gymnasium as gym
 import pgzoo_envs
-import torch
+import safetensors
+import safetensors.torch
 from gymnasium import spaces
 from torch import Tensor
 
 from pgzoo.agents import agent_class
-from pgzoo.agents.base import Agent, ClipOptions, choices, hyperparameters, option_type
+from pgzoo.agents.base import Agent, choices, hyperparameters, option_type
 from pgzoo.errors import UsageError
 from pgzoo.exact import FiniteMDP
 from pgzoo.networks import Network, make_network
@@ -23,6 +24,21 @@ from pgzoo.seeding import Purpose, generators
 from pgzoo.train import POLICY_OUTPUT_GAIN, policy_network
 
 MOST_EXACT_STATES = 2_000
+OPTIONS_OF_ESTIMATES = {
+    "aggregation",
+    "baseline",
+    "clip",
+    "gamma",
+    "gamma_t",
+    "group_size",
+    "lam",
+    "psi_scale",
+    "ratio",
+    "reward_to_go",
+    "standardize",
+    "whole_return",
+}
+"""Those that enter Ψ, the surrogate or the sampling plan; the others are about training."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +96,10 @@ class Problem:
         **options: Any,
     ) -> Problem:
         """A policy as training starts with, or with parameters ``theta [P]`` of one's own."""
+        if not all(width > 0 for width in hidden):
+            raise UsageError(
+                f"Expected --hidden to be positive whole numbers, got {tuple(hidden)}."
+            )
         info = pgzoo_envs.describe(env, max_episode_steps, discretise=policy == "tabular")
         network = make_network(
             policy, info.observation_space, info.num_actions, hidden, POLICY_OUTPUT_GAIN
@@ -188,9 +208,8 @@ ZOO = (
 def parse_estimator(text: str, *, trajectories: int, group_size: int, gamma: float) -> Estimator:
     """``AGENT``, ``AGENT:OPTION=VALUE,…`` or ``FILE.py:FUNCTION`` as an estimator.
 
-    Estimators are taken as their papers define them: Ψ is not rescaled beyond the method's own
-    formula, and steps are summed over a trajectory, except where the method says otherwise (GRPO:
-    mean over each trajectory; REINFORCE++ and PPO: mean over all steps). Options may change that.
+    Estimators are taken as their papers define them (``Agent.as_defined``). Options may change
+    that; another ``gamma`` changes the estimator, not the objective it is compared with.
 
     Args:
         text: what the user wrote.
@@ -204,30 +223,29 @@ def parse_estimator(text: str, *, trajectories: int, group_size: int, gamma: flo
     name, _, rest = text.partition(":") if ".py:" not in text else _split_file(text)
     agent = agent_class(name)
     fields = {f.name: f for f in hyperparameters(agent)}
-    options: dict[str, Any] = {"gamma": gamma, "psi_scale": "none"}
-    if not issubclass(agent, ClipOptions):
-        options["aggregation"] = "sum"
-    options |= {
+    options: dict[str, Any] = {
         key: value
         for key, value in {"episodes": trajectories, "group_size": group_size}.items()
         if key in fields and (key != "group_size" or fields[key].default != 1)
     }
+    options["gamma"] = gamma
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")
         key = key.strip().replace("-", "_")
-        if not equals or key not in fields:
+        known = sorted(OPTIONS_OF_ESTIMATES & fields.keys())
+        if not equals or key not in known:
             raise UsageError(
-                f"Expected options of {name} as in {name}:OPTION=VALUE,…; got {part!r}. Options: "
-                f"{', '.join(fields)}."
+                f"Expected options of {name} that change an estimate, as in "
+                f"{name}:OPTION=VALUE,…; got {part!r}. Options: {', '.join(known)}."
             )
         options[key] = _convert(name, key, value.strip(), option_type(agent, key))
     k = options.get("group_size", 1)
-    if trajectories % k:
+    if k >= 1 and trajectories % k:
         raise UsageError(
             f"Expected groups of {k} for {text} to fill the {trajectories} trajectories of an "
             f"estimate. Choose another --group-size, or --trajectories {k * -(-trajectories // k)}."
         )
-    return Estimator(text, agent(**options))
+    return Estimator(text, agent.as_defined(**options))
 
 
 def _split_file(text: str) -> tuple[str, str, str]:
@@ -251,8 +269,6 @@ def _convert(agent: str, key: str, value: str, declared: Any) -> Any:
             return declared(value)
     except (ValueError, KeyError):
         pass
-    else:
-        raise UsageError(f"Option {key} of {agent} has no effect on an estimate; leave it out.")
     kind = ", ".join(values) if values else {bool: "yes or no"}.get(declared, declared.__name__)
     raise UsageError(f"Expected {agent}:{key} to be {kind}, got {value!r}.")
 
@@ -282,13 +298,13 @@ def load_theta(path: Path) -> Tensor:
     Raises:
         UsageError: if it is not one.
     """
-    import safetensors
-    import safetensors.torch
-
     try:
         tensors = safetensors.torch.load_file(path)
     except (OSError, safetensors.SafetensorError) as error:
         raise UsageError(f"Expected {path} to be a safetensors file: {error}") from error
     if len(tensors) != 1:
         raise UsageError(f"Expected one tensor in {path}, found {', '.join(tensors) or 'none'}.")
-    return torch.as_tensor(next(iter(tensors.values()))).flatten()
+    theta: Tensor = next(iter(tensors.values()))
+    if not theta.is_floating_point():
+        raise UsageError(f"Expected floating-point parameters in {path}, got {theta.dtype}.")
+    return theta.flatten().float()

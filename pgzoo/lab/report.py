@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import hashlib
 import io
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ from pgzoo.errors import UsageError
 from pgzoo.lab.measurement import Measurement, Row
 from pgzoo.lab.statistics import Properties
 from pgzoo.plots import Panel, dots, save
+from pgzoo.runs import LIBRARIES
 from pgzoo.statistics import Interval
 
 FIGURES = tuple(f.name for f in dataclasses.fields(Properties) if f.name != "p_value")
@@ -54,11 +58,11 @@ def print_measurement(console: Console, result: Measurement) -> None:
         box=box.SIMPLE_HEAD,
     )
     table.add_column("estimator", overflow="fold", min_width=20)
-    for name in ("relative variance", "cos(mean, g*)", "scale", "p", "steps"):
+    for name in ("relative variance", "variance", "cos(mean, g*)", "scale", "p", "steps"):
         table.add_column(name, justify="right")
     for row in result.rows:
         q = row.properties
-        points = (q.direction, q.scale)
+        points = (q.variance, q.direction, q.scale)
         p_value = f"{row.p_value:.4f}" if row.p_value >= 1e-4 else "<0.0001"
         verdict = f"[red]{p_value}[/red]" if row.p_value < SIGNIFICANT else p_value
         name = short_label(row.estimator)
@@ -132,12 +136,14 @@ def flat(row: Row) -> dict[str, Any]:
 
 
 def as_json(result: Measurement) -> dict[str, Any]:
-    """All results, and what is needed to repeat them; numbers that are not finite are null."""
+    """All results, and what is needed to repeat them; what is not known is null."""
     p = result.problem
     return {
         "env": p.env,
         "policy": p.policy,
+        "hidden": p.hidden,
         "parameters": p.label,
+        "parameters_sha256": hashlib.sha256(p.theta.cpu().numpy().tobytes()).hexdigest(),
         "gamma": p.gamma,
         "max_episode_steps": p.info.max_episode_steps,
         "off_policy": p.behaviour is not None,
@@ -147,6 +153,8 @@ def as_json(result: Measurement) -> dict[str, Any]:
         "explained_variance": result.explained_variance,
         "seconds": result.seconds,
         "interrupted": result.interrupted,
+        "versions": {name: version(name) for name in ("pgzoo", *LIBRARIES)},
+        "estimators": {row.estimator: dataclasses.asdict(row.agent) for row in result.rows},
         "rows": [
             {k: _finite(v) if isinstance(v, float) else v for k, v in flat(row).items()}
             for row in result.rows
@@ -154,8 +162,10 @@ def as_json(result: Measurement) -> dict[str, Any]:
     }
 
 
-def _finite(x: float) -> float | None:
-    return x if np.isfinite(x) else None
+def _finite(x: float) -> float | str | None:
+    if np.isinf(x):
+        return "inf" if x > 0 else "-inf"
+    return None if np.isnan(x) else x
 
 
 def write_measurement(folder: Path, result: Measurement) -> None:
@@ -165,11 +175,13 @@ def write_measurement(folder: Path, result: Measurement) -> None:
         UsageError: if the folder cannot be written.
     """
     write_tables(folder, as_json(result), [flat(row) for row in result.rows])
-    if result.rows:
-        p = result.problem
-        title = f"{p.env}, {p.label}: {result.settings.trajectories} trajectories per estimate"
+    if not result.rows:
+        return
+    p = result.problem
+    title = f"{p.env}, {p.label}: {result.settings.trajectories} trajectories per estimate"
+    with explained_writing(folder):
         save(figure(result.rows, title), folder / "lab")
-        _write_events(folder, result)
+        write_events(folder, [(result.settings.trajectories, row) for row in result.rows])
 
 
 def write_tables(folder: Path, data: Any, rows: Sequence[dict[str, Any]]) -> None:
@@ -184,15 +196,22 @@ def write_tables(folder: Path, data: Any, rows: Sequence[dict[str, Any]]) -> Non
         writer.writeheader()
         writer.writerows(rows)
     files = {"lab.json": json.dumps(data, indent=2), "lab.csv": text.getvalue()}
-    try:
+    with explained_writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             temporary = folder / f".{name}.tmp"
             temporary.write_text(content)
             temporary.replace(folder / name)
+
+
+@contextmanager
+def explained_writing(folder: Path) -> Iterator[None]:
+    """Say what a user can do about a full disk or a folder that is not writable."""
+    try:
+        yield
     except OSError as error:
         raise UsageError(
-            f"Cannot write to {folder}: {error.strerror}. Choose a writable --out."
+            f"Cannot write to {folder}: {error.strerror}. Make room, or choose another --out."
         ) from error
 
 
@@ -206,14 +225,24 @@ def figure(rows: Sequence[Row], title: str) -> Any:
     return dots([short_label(r.estimator) for r in rows], panels, title, verdicts)
 
 
-def _write_events(folder: Path, result: Measurement) -> None:
-    """Scalars by estimator: TensorBoard lists an estimator as a run, a quantity as a chart."""
+def write_events(folder: Path, rows: Sequence[tuple[int, Row]]) -> None:
+    """TensorBoard: an estimator is a run, a quantity a chart with its interval's ends.
+
+    Args:
+        folder: of the results.
+        rows: each with its place on the horizontal axis.
+    """
     from torch.utils.tensorboard import SummaryWriter
 
-    for row in result.rows:
-        name = short_label(row.estimator).replace("/", "_").replace(":", " ")
-        with SummaryWriter(str(folder / "tensorboard" / name)) as writer:
-            for quantity in FIGURES:
-                point = getattr(row.properties, quantity).point
-                if np.isfinite(point):
-                    writer.add_scalar(f"lab/{quantity}", point, result.settings.trajectories)
+    for name in dict.fromkeys(short_label(row.estimator) for _, row in rows):
+        run = folder / "tensorboard" / name.replace("/", "_").replace(":", " ")
+        with SummaryWriter(str(run)) as writer:
+            for x, row in rows:
+                if short_label(row.estimator) != name:
+                    continue
+                for quantity in FIGURES:
+                    interval = getattr(row.properties, quantity)
+                    for end in ("point", "low", "high"):
+                        if np.isfinite(value := getattr(interval, end)):
+                            tag = quantity if end == "point" else f"{quantity}_{end}"
+                            writer.add_scalar(f"lab/{tag}", value, x)

@@ -31,19 +31,28 @@ class Blocks:
     Attributes:
         mean: of the estimates in each block, ``[L, P]``.
         square: mean of ‖ĝ‖² in each block, ``[L]``.
-        cosine: mean of the estimates' cosines with the reference, ``[L]``.
+        unit: mean of ĝ / ‖ĝ‖ in each block, ``[L, P]``.
         size: estimates in a block.
     """
 
     mean: Floats
     square: Floats
-    cosine: Floats
+    unit: Floats
     size: int
 
     @property
     def estimates(self) -> int:
         """Number of estimates."""
         return len(self.mean) * self.size
+
+    def regrouped(self, count: int) -> Blocks:
+        """The same in ``count`` larger blocks; a remainder that would not fill one is left out."""
+        factor = len(self.mean) // count
+
+        def merge(x: Floats) -> Floats:
+            return x[: count * factor].reshape(count, factor, *x.shape[1:]).mean(1)
+
+        return Blocks(merge(self.mean), merge(self.square), merge(self.unit), factor * self.size)
 
 
 @dataclass(frozen=True)
@@ -89,7 +98,8 @@ class Properties:
 def properties(sample: Blocks, reference: Reference, seed: int = 0) -> Properties:
     """All figures of an estimator.
 
-    With fewer than ``MIN_BLOCKS`` blocks there are points without intervals.
+    With fewer than ``MIN_BLOCKS`` blocks there are points without intervals. Where a sampled
+    reference is shorter than its own noise, what refers to its length is NaN.
 
     Args:
         sample: L blocks.
@@ -121,17 +131,15 @@ def _direction(
 
     The factor is estimated too: what a block did to it is taken out of the block's difference.
     """
-    if scale == 0:
-        return Interval(0.0, np.nan, np.nan)
+    noise = 0.0 if reference.blocks is None else float(_moments(reference.blocks)[2])
+    target = float((reference.gradient**2).sum()) - noise
+    if not np.isfinite(scale) or scale == 0 or target <= 0:
+        return Interval(np.nan, np.nan, np.nan)
     count = len(sample.mean)
     influence = (count - 1) * (scale - scale_left_out) / scale
     fitted = sample.mean - sample.mean.mean(0) * influence[:, None]
     differences = _differences(dataclasses.replace(sample, mean=fitted / scale), reference)
     beside = squared_norm_interval(differences)
-    noise = 0.0
-    if reference.blocks is not None:
-        noise = float(_moments(reference.blocks, leave_one_out=False)[2])
-    target = max(float((reference.gradient**2).sum()) - noise, 1e-300)
 
     def cosine(squared: float) -> float:
         return float(np.sign(scale) / np.sqrt(1 + max(squared, 0.0) / target))
@@ -149,12 +157,11 @@ def _differences(sample: Blocks, reference: Reference) -> Floats:
 
 def _figures(sample: Blocks, reference: Reference) -> tuple[dict[str, Floats], dict[str, Floats]]:
     """Every figure of all blocks, and with each block left out ``[L]``."""
-    everything = _moments(sample, leave_one_out=False)
-    others = _moments(sample, leave_one_out=True)
+    everything, others = _moments(sample), _moments(sample, leave_one_out=True)
     if reference.blocks is None:
         g = (reference.gradient, np.zeros(()))
         return _from_moments(*everything, *g), _from_moments(*others, *g)
-    mean, _, noise, _ = _moments(reference.blocks, leave_one_out=False)
+    mean, _, noise, _ = _moments(reference.blocks)
     mean_others, _, noise_others, _ = _moments(reference.blocks, leave_one_out=True)
     return (
         _from_moments(*everything, mean, noise),
@@ -162,40 +169,42 @@ def _figures(sample: Blocks, reference: Reference) -> tuple[dict[str, Floats], d
     )
 
 
-def _moments(blocks: Blocks, *, leave_one_out: bool) -> tuple[Floats, Floats, Floats, Floats]:
-    """Mean estimate ``[..., P]``, trace of the covariance, of the mean's covariance, cosine."""
+def _moments(
+    blocks: Blocks, *, leave_one_out: bool = False
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Mean estimate ``[..., P]``, trace of the covariance, of the mean's covariance, mean unit."""
     count = len(blocks.mean)
-    columns = [blocks.mean, blocks.square, blocks.cosine]
+    columns = [blocks.mean, blocks.square, blocks.unit]
     if leave_one_out:
-        mean, square, cosine = ((x.sum(0) - x) / (count - 1) for x in columns)
+        mean, square, unit = ((x.sum(0) - x) / (count - 1) for x in columns)
         count -= 1
     else:
-        mean, square, cosine = (x.mean(0) for x in columns)
+        mean, square, unit = (x.mean(0) for x in columns)
     n = count * blocks.size
     trace = n / max(n - 1, 1) * (square - (mean**2).sum(-1))
-    return mean, trace, trace / n, cosine
+    return mean, trace, trace / n, unit
 
 
 def _from_moments(
     mean: Floats,
     trace: Floats,
     noise: Floats,
-    cosine: Floats,
+    unit: Floats,
     reference: Floats,
     reference_noise: Floats,
 ) -> dict[str, Floats]:
     """Figures in which the noise of both means is subtracted from their squared lengths."""
     signal = (mean**2).sum(-1) - noise
-    length = (reference**2).sum(-1)
-    target = np.maximum(length - reference_noise, 1e-300)
+    squared = (reference**2).sum(-1) - reference_noise
+    known = np.where(squared > 0, squared, np.nan)
     dot = (mean * reference).sum(-1)
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
             "variance": trace,
             "snr": signal / trace,
-            "scale": dot / target,
-            "cosine": np.clip(cosine * np.sqrt(length / target), -1, 1),
-            "mse": trace + signal - 2 * dot + target,
+            "scale": dot / known,
+            "cosine": (unit * reference).sum(-1) / np.sqrt(known),
+            "mse": trace + signal - 2 * dot + squared,
         }
 
 
@@ -259,9 +268,11 @@ def squared_norm_interval(differences: Floats) -> Interval:
         lengths = (beta + z) ** 2 + others + min(beta_squared, 0.0)
         return float((lengths > mean_square).mean())
 
-    reach = 10 * (mean_square + trace / count)
+    reach = 100 * (mean_square + trace / count)
+    if not share_above(-reach) < 0.025 < 0.975 < share_above(reach):
+        return Interval(point, np.nan, np.nan)
     low, high = (
-        optimize.brentq(lambda b, p=p: share_above(b) - p, -reach, reach, xtol=1e-4 * reach)
+        optimize.brentq(lambda b, p=p: share_above(b) - p, -reach, reach, xtol=1e-6 * reach)
         for p in (0.025, 0.975)
     )
     return Interval(point, low, high)
@@ -310,14 +321,13 @@ class BlockSums:
     """Gathers estimates, in order, into blocks.
 
     Args:
-        reference: g* for the cosines, ``[P]``; None where there is none yet.
         size: estimates in a block.
     """
 
-    def __init__(self, size: int, reference: Floats | None = None) -> None:
-        self._size, self._reference = size, reference
+    def __init__(self, size: int) -> None:
+        self._size = size
         self._pending: list[Floats] = []
-        self._columns: list[tuple[Floats, float, float]] = []
+        self._columns: list[tuple[Floats, float, Floats]] = []
 
     def add(self, estimates: Floats) -> None:
         """Estimates ``[S, P]``."""
@@ -326,24 +336,21 @@ class BlockSums:
             block, self._pending = self._pending[: self._size], self._pending[self._size :]
             self._columns.append(self._block(np.stack(block)))
 
-    def _block(self, estimates: Floats) -> tuple[Floats, float, float]:
+    def _block(self, estimates: Floats) -> tuple[Floats, float, Floats]:
         squares = (estimates**2).sum(1)
-        cosine = np.nan
-        if self._reference is not None:
-            lengths = np.sqrt(squares * (self._reference**2).sum())
-            dots = estimates @ self._reference
-            cosine = float(np.divide(dots, lengths, where=lengths > 0, out=0 * dots).mean())
-        return estimates.mean(0), float(squares.mean()), cosine
+        lengths = np.sqrt(squares)[:, None]
+        units = np.divide(estimates, lengths, where=lengths > 0, out=np.zeros_like(estimates))
+        return estimates.mean(0), float(squares.mean()), units.mean(0)
 
     def blocks(self) -> Blocks | None:
         """The complete blocks; None before the second."""
         if len(self._columns) < 2:
             return None
-        means, squares, cosines = zip(*self._columns, strict=True)
-        return Blocks(np.stack(means), np.array(squares), np.array(cosines), self._size)
+        means, squares, units = zip(*self._columns, strict=True)
+        return Blocks(np.stack(means), np.array(squares), np.stack(units), self._size)
 
 
 def same_number(blocks: Sequence[Blocks]) -> list[Blocks]:
     """The first blocks of each, as many as the shortest has."""
     count = min(len(b.mean) for b in blocks)
-    return [Blocks(b.mean[:count], b.square[:count], b.cosine[:count], b.size) for b in blocks]
+    return [Blocks(b.mean[:count], b.square[:count], b.unit[:count], b.size) for b in blocks]

@@ -16,7 +16,16 @@ from pgzoo.errors import UsageError
 from pgzoo.gradients import ScoreFunctions
 from pgzoo.lab.measurement import REFERENCE, Measurement, Progress, Row, Sampler, Settings, measure
 from pgzoo.lab.problem import Problem, parse_estimators
-from pgzoo.lab.report import PANELS, Point, as_json, flat, short_label, write_tables
+from pgzoo.lab.report import (
+    PANELS,
+    Point,
+    as_json,
+    explained_writing,
+    flat,
+    short_label,
+    write_events,
+    write_tables,
+)
 from pgzoo.plots import Line, curves, dots, save
 from pgzoo.runs import RunFolder
 
@@ -104,12 +113,19 @@ def _batch_size(setup: Setup, progress: Progress) -> Iterator[Part]:
 def _group_size(setup: Setup, progress: Progress) -> Iterator[Part]:
     names = ("rloo", "dr-grpo", "grpo", "reinforce++-baseline")
     n = max(setup.settings.trajectories, GROUP_SIZES[-1])
+    if n % GROUP_SIZES[-1]:
+        raise UsageError(
+            f"Expected --trajectories to be a multiple of {GROUP_SIZES[-1]}, the largest group of "
+            f"this study; got {n}."
+        )
     for k in GROUP_SIZES:
         changed = dataclasses.replace(setup.with_trajectories(n), group_size=k)
         yield _at(k, changed.measure(names, progress))
 
 
 def _gae(setup: Setup, progress: Progress) -> Iterator[Part]:
+    if setup.estimators:
+        raise UsageError("Expected no --estimator: this study is of GAE along λ.")
     result = setup.measure([f"actor-critic:lam={lam:g}" for lam in LAMBDAS], progress)
     label = "GAE, frozen critic" if setup.settings.critic == "separate" else "GAE, same data"
     rows = zip(LAMBDAS, result.rows, strict=True) if result.rows else ()
@@ -151,7 +167,12 @@ def _training(setup: Setup, progress: Progress) -> Iterator[Part]:
     if setup.run is None:
         raise UsageError("Expected --run RUN: this study follows the policy of a training run.")
     names = ("reinforce", "reinforce-baseline:baseline=value", "reinforce++", "rloo", "grpo")
-    for percent in RunFolder.open(setup.run).snapshots():
+    snapshots = RunFolder.open(setup.run).snapshots()
+    if not snapshots:
+        raise UsageError(
+            f"Expected {setup.run} to have snapshots of its policies; there are none. Train again."
+        )
+    for percent in snapshots:
         problem = Problem.of_run(setup.run, seed=setup.seed, at=percent, gamma=setup.problem.gamma)
         changed = dataclasses.replace(setup, problem=problem)
         yield _at(percent, changed.measure(names, progress))
@@ -171,7 +192,7 @@ def _drift(setup: Setup, progress: Progress) -> Iterator[Part]:
 def _ascent(setup: Setup) -> tuple[Tensor, float]:
     """Unit vector of improvement, and the mean squared score along it.
 
-    A step δ along it changes the policy by about ½ δ² times that, in nats per step (KL).
+    A small step δ along it changes the policy by ½ δ² times that, in nats per step (KL).
     """
     problem, settings = setup.problem, setup.settings
     result = measure(
@@ -184,6 +205,8 @@ def _ascent(setup: Setup) -> tuple[Tensor, float]:
         ),
         dataclasses.replace(settings, estimates=min(settings.estimates, 50)),
     )
+    if result.interrupted:
+        raise KeyboardInterrupt
     direction = torch.as_tensor(result.gradient, dtype=problem.theta.dtype)
     direction = direction / direction.norm()
     sampler = Sampler(problem, settings)
@@ -247,7 +270,7 @@ STUDIES = {
         "What does clipping do as the policy moves away from the one that acted?",
         _drift,
         ("bias_squared", "variance", "direction"),
-        "KL(π_old ‖ π), nats per step",
+        "nominal KL(π_old ‖ π), nats per step",
     ),
 }
 
@@ -272,17 +295,28 @@ def run_study(
     points: list[Point] = []
     parts: list[dict[str, Any]] = []
     interrupted = False
-    for result, new in study.run(setup, progress):
-        points += new
-        interrupted = result.interrupted
-        parts.append(as_json(result))
-        rows = [{"x": p.x, **flat(p.row)} for p in points]
-        write_tables(folder, {"study": name, "question": study.question, "parts": parts}, rows)
-        if interrupted:
-            break
-    if points:
+    try:
+        for result, new in study.run(setup, progress):
+            points += new
+            interrupted = result.interrupted
+            parts.append(as_json(result))
+            rows = [{"x": p.x, **flat(p.row)} for p in points]
+            write_tables(folder, {"study": name, "question": study.question, "parts": parts}, rows)
+            if interrupted:
+                break
+    except KeyboardInterrupt:
+        if not points:
+            raise
+        interrupted = True
+    with explained_writing(folder):
         save(_figure(study, setup.problem, points), folder / name)
+        write_events(folder, [(_event_step(p.x), p.row) for p in points])
     return points, interrupted
+
+
+def _event_step(x: float | str) -> int:
+    """TensorBoard's axis holds whole numbers: thousandths for fractions."""
+    return 0 if isinstance(x, str) else round(x if x == round(x) and x > 1 else 1000 * x)
 
 
 def _figure(study: Study, problem: Problem, points: Sequence[Point]) -> Any:

@@ -145,8 +145,10 @@ def test_problems_are_checked():
         ("rloo:group_size=two", "to be int, got 'two'"),
         ("rloo:reward_to_go=maybe", "to be yes or no, got 'maybe'"),
         ("reinforce:aggregation=all", "sum, step-mean, trajectory-mean, got 'all'"),
+        ("rloo:episodes=64", "that change an estimate"),
+        ("rloo:group_size=0", "--group-size of at least"),
         ("actor-critic:lam=2", "--lam between 0 and 1, got 2"),
-        ("reinforce:hidden=3", "no effect on an estimate"),
+        ("reinforce:hidden=3", "that change an estimate"),
         ("nowhere.py:mine", "nowhere.py to be a Python file"),
     ],
 )
