@@ -93,7 +93,7 @@ def dots(
                 points = [intervals[i] for i in mine]
                 low, high = _arms(points)
                 axis.errorbar(
-                    [p.point for p in points],
+                    [p.point if np.isfinite(p.point) else np.nan for p in points],
                     rows[mine],
                     xerr=[low, high],
                     fmt=MARKERS[k % len(MARKERS)],
@@ -102,6 +102,8 @@ def dots(
                     capsize=2,
                     markersize=5,
                 )
+            if not np.isfinite([i.point for i in intervals]).any():
+                axis.set_xlim(0.1, 10)
             for row, interval in zip(rows, intervals, strict=True):
                 if np.isposinf(interval.high):  # the interval has no upper end
                     text = "∞" if np.isposinf(interval.point) else "→"

@@ -31,3 +31,13 @@ def test_curves_name_their_axes_and_tell_lines_by_more_than_colour(tmp_path):
 
 def test_there_is_a_marker_for_every_colour():
     assert len(COLOURS) == len(set(COLOURS)) == len(set(MARKERS))
+
+
+def test_what_is_infinite_is_marked_at_the_edge(tmp_path):
+    lost, open_ended = Interval(np.inf, 2.0, np.inf), Interval(2.0, 1.0, np.inf)
+    for intervals in ([lost, open_ended], [lost, lost]):
+        panels = [(Panel("variance", log=True), intervals)]
+        figure = dots(["a", "b"], panels, "title", ["x", "x"])
+        marks = [t.get_text() for t in figure.axes[0].texts]
+        assert marks == ["∞" if i is lost else "→" for i in intervals]
+        save(figure, tmp_path / "figure")
