@@ -43,6 +43,7 @@ TAGS = {
 }
 QUANTILE = re.compile(r"(psi|weight)_q(\d\d)")
 EACH_SEED = "_each_seed"
+COMPARISON = "relative_variance"
 BOUNDS = ("return/ci_low", "return/ci_high")
 
 
@@ -52,7 +53,7 @@ def tag_of(column: str) -> str | None:
         group = {"psi": "psi", "weight": "effective_weight"}[match[1]]
         return f"{group}/quantile_{match[2]}"
     if column.startswith(COMPARED):
-        return f"relative_variance/{column.removeprefix(COMPARED)}"
+        return f"{COMPARISON}/{column.removeprefix(COMPARED)}"
     return TAGS.get(column)
 
 
@@ -88,7 +89,13 @@ class Dashboard:
         }
         self._latest = dict(latest)
         band = ["Margin", ["return/mean", *BOUNDS]]
-        self._mean.add_custom_scalars({"return": {"mean over seeds, 95% interval": band}})
+        overlay = ["Multiline", [f"{COMPARISON}/.*"]]
+        self._mean.add_custom_scalars(
+            {
+                "return": {"mean over seeds, 95% interval": band},
+                "estimators on the same batches": {"relative variance": overlay},
+            }
+        )
 
     def add(self, rows: Sequence[Mapping[str, Any]], mean_steps: int) -> None:
         """Add an iteration.
