@@ -89,7 +89,7 @@ class Dashboard:
         }
         self._latest = dict(latest)
         band = ["Margin", ["return/mean", *BOUNDS]]
-        overlay = ["Multiline", [f"{COMPARISON}/.*"]]
+        overlay = ["Multiline", [rf"^{COMPARISON}/(?!.*{EACH_SEED}$)"]]
         self._mean.add_custom_scalars(
             {
                 "return": {"mean over seeds, 95% interval": band},
