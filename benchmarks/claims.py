@@ -133,15 +133,22 @@ def estimator_table(rows: Rows) -> str:
     return "\n".join(lines) + "\n"
 
 
+def table_line(text: str, cells: list[str]) -> str:
+    """A statement, how often it was found true, false or neither, and each policy's verdict."""
+    words = [cell.partition(" (")[0].strip("*") for cell in cells]
+    counts = ", ".join(f"{words.count(w)} {w}" for w in dict.fromkeys(sorted(words, reverse=True)))
+    return f"| {text} | {counts} | " + " | ".join(cells) + " |"
+
+
 def verdict_table(results: dict[str, Rows]) -> str:
-    lines = ["| | " + " | ".join(results) + " |", "|---|" + "---|" * len(results)]
+    lines = ["| | in all | " + " | ".join(results) + " |", "|---|---|" + "---|" * len(results)]
     for quantity in ("variance", "relative_variance"):
         for text, a, b in COMPARISONS:
             cells = [less(rows, a, b, quantity) for rows in results.values()]
-            lines.append(f"| {text}: {COLUMNS[quantity]} | " + " | ".join(cells) + " |")
+            lines.append(table_line(f"{text}: {COLUMNS[quantity]}", cells))
     for name in (REINFORCE, RLOO, GRPO, PLUS, PLUS_BASELINE):
         cells = [unbiased(rows[name]) for rows in results.values()]
-        lines.append(f"| {name} is unbiased | " + " | ".join(cells) + " |")
+        lines.append(table_line(f"{name} is unbiased", cells))
     return "\n".join(lines) + "\n"
 
 

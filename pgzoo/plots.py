@@ -85,7 +85,7 @@ def dots(
         figure = Figure(figsize=size, layout="constrained")
         axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
         rows = -np.arange(len(labels))
-        names = list(dict.fromkeys(groups))
+        names = sorted(set(groups))  # so that a word looks the same in every figure
         for axis, (panel, intervals) in zip(axes, panels, strict=True):
             _prepare(axis, panel)
             for k, name in enumerate(names):

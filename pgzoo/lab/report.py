@@ -219,8 +219,7 @@ def figure(rows: Sequence[Row], title: str) -> Any:
     """Relative variance, direction, scale and raw variance of all estimators."""
     panels = [(PANELS[k], [getattr(r.properties, k) for r in rows]) for k in SHOWN]
     verdicts = [
-        "no bias found" if r.p_value >= SIGNIFICANT else "biased (p < 0.05, Holm)"
-        for r in rows
+        "no bias found" if r.p_value >= SIGNIFICANT else "biased (p < 0.05, Holm)" for r in rows
     ]
     return dots([short_label(r.estimator) for r in rows], panels, title, verdicts)
 
