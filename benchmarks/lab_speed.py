@@ -92,14 +92,13 @@ def main(estimates: int, loop_estimates: int) -> None:
             seconds["laboratory"] += time.perf_counter() - start
             if looped >= 2 * loop_estimates:
                 continue
-            alone = models(1)
             for s in range(min(len(indices), loop_estimates)):
                 looped += 1
                 one = only(batch, s)
                 for name in ("loop", "padded loop"):
                     start = time.perf_counter()
                     gradients = [
-                        loop(e.agent, alone[e.agent.critic], one, padded=name == "padded loop")
+                        loop(e.agent, models(1)[e.agent.critic], one, padded=name == "padded loop")
                         for e in mine
                     ]
                     seconds[name] += time.perf_counter() - start

@@ -21,9 +21,10 @@ from pgzoo.agents.reinforce import Reinforce
 from pgzoo.batch import Batch
 from pgzoo.errors import UsageError
 from pgzoo.estimators import aggregation_weights, kl_estimate
-from pgzoo.gradients import ScoreFunctions, effective_weights, weigh
+from pgzoo.gradients import effective_weights, weigh
 from pgzoo.model import Model, of_actions
 from pgzoo.rollout import Trajectories
+from pgzoo.scores import ScoreFunctions
 
 Metrics = dict[str, Tensor]
 """Figures of one iteration, ``[S]`` each."""

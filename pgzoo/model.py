@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -28,18 +28,30 @@ class Model:
     critic: Network | None = None
     phi: Tensor | None = None
     reference: Tensor | None = None
+    _said: dict[tuple[str, int], tuple[Tensor, Tensor, Tensor]] = field(
+        default_factory=dict, init=False, repr=False, compare=False
+    )
 
-    @torch.no_grad()
     def log_probs(self, obs: Tensor, mask: Tensor) -> Tensor:
         """log π(·|s) ``[S, N, T, A]`` of observations ``[S, N, T, *obs]``."""
-        return apply_where(self.policy, self.theta, obs, mask).log_softmax(-1)
+        return self._ask("policy", self.policy, self.theta, obs, mask).log_softmax(-1)
 
-    @torch.no_grad()
     def critic_outputs(self, obs: Tensor, mask: Tensor) -> Tensor:
         """What the critic says ``[S, N, T, out]``, zero where the mask is false."""
         if self.critic is None or self.phi is None:
             raise ValueError("This agent has no critic, so there are no values to ask for.")
-        return apply_where(self.critic, self.phi, obs, mask)
+        return self._ask("critic", self.critic, self.phi, obs, mask)
+
+    @torch.no_grad()
+    def _ask(
+        self, name: str, network: Network, parameters: Tensor, obs: Tensor, mask: Tensor
+    ) -> Tensor:
+        """Outputs; remembered, for Ψ, targets and other estimators ask for the same."""
+        known = self._said.get((name, id(obs)))
+        if known is None or known[0] is not obs or known[1] is not mask:
+            known = obs, mask, apply_where(network, parameters, obs, mask)
+            self._said[name, id(obs)] = known  # keeps obs alive, and its id taken
+        return known[2]
 
     def values(self, obs: Tensor, mask: Tensor) -> Tensor:
         """V(s) ``[S, N, T]``; of a critic for every action, its expectation under the policy."""
@@ -60,27 +72,6 @@ class Model:
         mask = trajectories.mask
         logits = apply_where(self.policy, self.reference, trajectories.obs, mask)
         return of_actions(logits.log_softmax(-1), trajectories.action)
-
-    def trajectory_gradients(self, trajectories: Trajectories, weight: Tensor) -> Tensor:
-        """Σ_t w_t ∇log π(a_t|s_t) of every trajectory.
-
-        Every trajectory gets a copy of its replica's θ, so that one backward pass keeps them apart.
-
-        Args:
-            trajectories: ``[S, N, T]``.
-            weight: w, ``[S, N, T]``, zero where the mask is false.
-
-        Returns:
-            ``[S, N, P]``.
-        """
-        num_replicas, num_rows, _ = trajectories.mask.shape
-        rows = (trajectories.obs, trajectories.mask, trajectories.action, weight)
-        obs, mask, action, w = (x.flatten(0, 1).unsqueeze(1) for x in rows)
-        copies = self.theta.detach().repeat_interleave(num_rows, dim=0).requires_grad_()
-        log_probs = apply_where(self.policy, copies, obs, mask).log_softmax(-1)
-        objective = (w * of_actions(log_probs, action)).sum()
-        (gradient,) = torch.autograd.grad(objective, copies)
-        return gradient.view(num_replicas, num_rows, -1)
 
 
 def of_actions(figures: Tensor, action: Tensor) -> Tensor:

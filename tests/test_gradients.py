@@ -7,14 +7,13 @@ import torch
 
 from pgzoo.agents import AGENTS, agent_class
 from pgzoo.gradients import (
-    ScoreFunctions,
     effective_weights,
     gradient_estimates,
     policy_gradient,
     weigh,
 )
 from pgzoo.model import Model, of_actions
-from pgzoo.networks import MLP, Table
+from pgzoo.networks import MLP
 from tests.helpers import make_trajectories
 
 LENGTHS = [[3, 7, 1, 5], [6, 2, 4, 4]]
@@ -73,31 +72,3 @@ def test_effective_weight_of_the_score_function_is_psi_times_aggregation():
     torch.testing.assert_close(of_actions(weights, trajectories.action), expected)
     others = of_actions(weights, 1 - trajectories.action)
     assert not others.any()
-
-
-def test_scores_of_a_table_are_indicator_minus_probability():
-    policy = Table(2, 2)
-    theta = torch.tensor([[0.0, 0.0, 1.0, 0.0]], dtype=torch.float64)
-    t = make_trajectories([[2]])
-    t = dataclasses.replace(
-        t, obs=torch.tensor([[[0, 1]]]), action=torch.tensor([[[1, 0]]]), mask=t.mask
-    )
-    scores = ScoreFunctions(policy, theta, t)
-    weights = torch.tensor([[[[2.0, 0.0]], [[0.0, 3.0]]]], dtype=torch.float64)
-    p = 1 / (1 + torch.e**-1)
-    torch.testing.assert_close(
-        scores.weighted_sums(weights)[0],
-        torch.tensor([[-1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 3 * (1 - p), -3 * (1 - p)]]).double(),
-    )
-
-
-def test_padding_never_reaches_a_weighted_sum():
-    model = make_models()["none"]
-    t = make_trajectories(LENGTHS)
-    garbage = dataclasses.replace(
-        t, obs=torch.where(t.mask.unsqueeze(-1), t.obs, float("nan")), action=t.action * t.mask
-    )
-    weights = torch.randn(2, 3, *t.mask.shape[1:], dtype=torch.float64)
-    a = ScoreFunctions(model.policy, model.theta, t).weighted_sums(weights)
-    b = ScoreFunctions(model.policy, model.theta, garbage).weighted_sums(weights)
-    assert torch.equal(a, b)

@@ -1,6 +1,8 @@
+import dataclasses
+
 import torch
 
-from pgzoo.model import Model, apply_where, entropy, of_actions
+from pgzoo.model import Model, apply_where, entropy
 from pgzoo.networks import MLP
 from tests.helpers import make_trajectories
 
@@ -20,17 +22,17 @@ def test_apply_where_equals_apply_on_real_steps_and_ignores_padding():
     torch.testing.assert_close(apply_where(NETWORK, theta, spoiled, batch.mask), want)
 
 
-def test_trajectory_gradients_equal_one_backward_pass_each():
-    batch, theta = make_trajectories([[3, 1], [2, 4]]), random_theta(2)
-    weight = torch.randn(2, 2, 4, dtype=torch.float64) * batch.mask
-    got = Model(NETWORK, theta).trajectory_gradients(batch, weight)
-    for s in range(2):
-        for n in range(2):
-            leaf = theta[s : s + 1].clone().requires_grad_()
-            log_probs = NETWORK.apply(leaf, batch.obs[s : s + 1, n]).log_softmax(-1)
-            log_prob = of_actions(log_probs, batch.action[s : s + 1, n])
-            (log_prob * weight[s, n]).sum().backward()
-            torch.testing.assert_close(got[s, n], leaf.grad[0])
+def test_a_model_is_asked_once_for_the_same_and_again_for_another_mask():
+    batch, theta = make_trajectories([[3, 1, 5], [2, 2, 4]]), random_theta(2)
+    model = Model(NETWORK, theta)
+    first = model.log_probs(batch.obs, batch.mask)
+    torch.testing.assert_close(model.log_probs(batch.obs, batch.mask), first)
+    assert len(model._said) == 1
+    everything = torch.ones_like(batch.mask)
+    want = NETWORK.apply(theta, batch.obs).log_softmax(-1)
+    torch.testing.assert_close(model.log_probs(batch.obs, everything), want)
+    moved = dataclasses.replace(model, theta=2 * theta)
+    assert not torch.equal(moved.log_probs(batch.obs, batch.mask), first)
 
 
 def test_entropy_of_known_distributions():

@@ -11,6 +11,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
+import torch
 from torch import Tensor
 
 from pgzoo.agents.base import CriticOptions, option
@@ -22,6 +23,7 @@ from pgzoo.estimators import (
 )
 from pgzoo.model import Model
 from pgzoo.rollout import Trajectories
+from pgzoo.scores import trajectory_gradients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,7 +72,6 @@ class ReinforceBaseline(CriticOptions, Reinforce):
         if self.baseline == "value":
             return model.values(trajectories.obs, mask)
         weight = self.step_weights(trajectories)
-        return optimal_constant_baseline(
-            model.trajectory_gradients(trajectories, weight * returns),
-            model.trajectory_gradients(trajectories, weight),
-        )
+        both = torch.stack([weight * returns, weight], dim=1)
+        gradients = trajectory_gradients(model.policy, model.theta, trajectories, both)
+        return optimal_constant_baseline(*gradients.unbind(1))

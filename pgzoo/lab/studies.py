@@ -13,7 +13,6 @@ import torch
 from torch import Tensor
 
 from pgzoo.errors import UsageError
-from pgzoo.gradients import ScoreFunctions
 from pgzoo.lab.measurement import REFERENCE, Measurement, Progress, Row, Sampler, Settings, measure
 from pgzoo.lab.problem import Problem, parse_estimators
 from pgzoo.lab.report import (
@@ -28,6 +27,7 @@ from pgzoo.lab.report import (
 )
 from pgzoo.plots import Line, curves, dots, save
 from pgzoo.runs import RunFolder
+from pgzoo.scores import ScoreFunctions
 
 BATCH_SIZES = (8, 16, 32, 64, 128)
 GROUP_SIZES = (2, 4, 8, 16, 32)

@@ -1,0 +1,51 @@
+import dataclasses
+from itertools import product
+
+import torch
+
+from pgzoo.model import of_actions
+from pgzoo.networks import Table
+from pgzoo.scores import ScoreFunctions, trajectory_gradients
+from tests.helpers import make_trajectories
+from tests.test_gradients import LENGTHS, make_models
+from tests.test_model import NETWORK, random_theta
+
+
+def test_trajectory_gradients_equal_one_backward_pass_each():
+    batch, theta = make_trajectories([[3, 1], [2, 4]]), random_theta(2)
+    weights = torch.randn(2, 3, 2, 4, dtype=torch.float64) * batch.mask.unsqueeze(1)
+    got = trajectory_gradients(NETWORK, theta, batch, weights)
+    for s, e, n in product(range(2), range(3), range(2)):
+        leaf = theta[s : s + 1].clone().requires_grad_()
+        log_probs = NETWORK.apply(leaf, batch.obs[s : s + 1, n]).log_softmax(-1)
+        log_prob = of_actions(log_probs, batch.action[s : s + 1, n])
+        (log_prob * weights[s, e, n]).sum().backward()
+        torch.testing.assert_close(got[s, e, n], leaf.grad[0])
+
+
+def test_scores_of_a_table_are_indicator_minus_probability():
+    policy = Table(2, 2)
+    theta = torch.tensor([[0.0, 0.0, 1.0, 0.0]], dtype=torch.float64)
+    t = make_trajectories([[2]])
+    t = dataclasses.replace(
+        t, obs=torch.tensor([[[0, 1]]]), action=torch.tensor([[[1, 0]]]), mask=t.mask
+    )
+    scores = ScoreFunctions(policy, theta, t)
+    weights = torch.tensor([[[[2.0, 0.0]], [[0.0, 3.0]]]], dtype=torch.float64)
+    p = 1 / (1 + torch.e**-1)
+    torch.testing.assert_close(
+        scores.weighted_sums(weights)[0],
+        torch.tensor([[-1.0, 1.0, 0.0, 0.0], [0.0, 0.0, 3 * (1 - p), -3 * (1 - p)]]).double(),
+    )
+
+
+def test_padding_never_reaches_a_weighted_sum():
+    model = make_models()["none"]
+    t = make_trajectories(LENGTHS)
+    garbage = dataclasses.replace(
+        t, obs=torch.where(t.mask.unsqueeze(-1), t.obs, float("nan")), action=t.action * t.mask
+    )
+    weights = torch.randn(2, 3, *t.mask.shape[1:], dtype=torch.float64)
+    a = ScoreFunctions(model.policy, model.theta, t).weighted_sums(weights)
+    b = ScoreFunctions(model.policy, model.theta, garbage).weighted_sums(weights)
+    assert torch.equal(a, b)
