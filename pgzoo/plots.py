@@ -81,7 +81,7 @@ def dots(
         groups: a word for each label; each word has a colour and a marker of its own.
     """
     with mpl.rc_context(STYLE):
-        size = (2.6 + 2.6 * len(panels), 1.3 + 0.24 * len(labels))
+        size = (2.6 + 2.6 * len(panels), max(2.6, 1.3 + 0.24 * len(labels)))
         figure = Figure(figsize=size, layout="constrained")
         axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
         rows = -np.arange(len(labels))
@@ -102,8 +102,10 @@ def dots(
                     capsize=2,
                     markersize=5,
                 )
-            if not np.isfinite([i.point for i in intervals]).any():
-                axis.set_xlim(0.1, 10)
+            if panel.log:
+                ends = [x for i in intervals for x in (i.point, i.low, i.high)]
+                shown = [x for x in ends if np.isfinite(x) and x > 0] or [1.0]
+                axis.set_xlim(min(shown) / 2, 2 * max(shown))
             for row, interval in zip(rows, intervals, strict=True):
                 if np.isposinf(interval.high):  # the interval has no upper end
                     text = "∞" if np.isposinf(interval.point) else "→"

@@ -211,7 +211,7 @@ def test_ctrl_c_saves_and_prints_the_command_to_go_on():
         # Programs started in the background inherit an ignored SIGINT.
         preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
-    while not (Path("r/metrics.csv").exists() and Path("r/metrics.csv").stat().st_size > 1000):
+    while not (Path("r/metrics.csv").exists() and Path("r/metrics.csv").stat().st_size > 10_000):
         time.sleep(0.01)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)

@@ -41,3 +41,10 @@ def test_what_is_infinite_is_marked_at_the_edge(tmp_path):
         marks = [t.get_text() for t in figure.axes[0].texts]
         assert marks == ["∞" if i is lost else "→" for i in intervals]
         save(figure, tmp_path / "figure")
+
+
+def test_a_single_value_on_a_logarithmic_axis(tmp_path):
+    figure = dots(["a"], [(Panel("variance", log=True), [UNKNOWN])], "title", ["x"])
+    low, high = figure.axes[0].get_xlim()
+    assert low < UNKNOWN.point / 1.5 < UNKNOWN.point * 1.5 < high
+    save(figure, tmp_path / "figure")
