@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pgzoo.agents.base import Agent
 
 DEFAULT_SEEDS = "0-9"
-DEFAULT_DIAGNOSTICS = 10
+DEFAULT_DIAGNOSTICS = 20
 
 
 class AgentCommands(click.Group):
