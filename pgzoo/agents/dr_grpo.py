@@ -8,7 +8,6 @@ Sampling plan: groups of K complete episodes from the same start.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
 
 from torch import Tensor
 
@@ -24,16 +23,6 @@ class DrGRPO(GRPO):
     aggregation: Aggregation = option(
         "sum", "how the steps' terms are added up; sum is the unbiased one"
     )
-
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {
-        "CartPole-v1": {"learning_rate": 2e-3, "lr_schedule": "linear"},
-        "LunarLander-v3": {
-            "steps": 600_000,
-            "gamma": 0.995,
-            "learning_rate": 5e-3,
-            "lr_schedule": "linear",
-        },
-    }
 
     def group_advantage(self, returns: Tensor) -> Tensor:
         """Of returns ``[S, N]``."""
