@@ -32,10 +32,11 @@ class AllActions(SegmentOptions):
 
     defaults: ClassVar[dict[str, dict[str, Any]]] = {
         "CartPole-v1": {
-            "steps": 200_000,
+            "steps": 150_000,
             "segment_steps": 64,
             "lr_schedule": "linear",
             "critic_learning_rate": 3e-3,
+            "critic_minibatches": 4,
             "reward_scale": 0.1,
         },
         "LunarLander-v3": {
@@ -49,7 +50,7 @@ class AllActions(SegmentOptions):
             "reward_scale": 0.05,
         },
         "tabular": {"learning_rate": 0.05, "critic_learning_rate": 0.1},
-        "CartPole-v1 tabular": {"steps": 300_000},
+        "CartPole-v1 tabular": {"steps": 300_000, "critic_minibatches": 8},
         "LunarLander-v3 tabular": {"steps": 500_000},
     }
 
