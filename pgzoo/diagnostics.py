@@ -9,6 +9,7 @@ is a trajectory, a group, or a segment; see ``unit_of_independence``.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
@@ -67,7 +68,7 @@ def diagnose(agent: Agent, model: Model, trajectories: Trajectories) -> Metrics:
       an average one, N·T times what is put before its ∇log π.
     - ``baseline_explained_variance``: 1 − Var(Ψ) / Var(return), where Ψ is return − baseline.
     """
-    scores = ScoreFunctions(model.policy, model.theta, trajectories)
+    scores = model.scores(trajectories)
     batch, rms = weigh(agent, model, trajectories)
     weights = effective_weights(agent, scores.log_probs, batch)
     figures = _distributions(agent, batch, rms, weights)
@@ -98,7 +99,7 @@ def diagnose(agent: Agent, model: Model, trajectories: Trajectories) -> Metrics:
 
 def compare_estimators(agent: Agent, model: Model, trajectories: Trajectories) -> Metrics:
     """Relative variance ``[S]`` that every estimator that fits the sampling plan would have had."""
-    scores = ScoreFunctions(model.policy, model.theta, trajectories)
+    scores = model.scores(trajectories)
     blocks = _blocks(trajectories.mask.shape[1], agent.rollouts_per_start)
     figures = {}
     for name, other in comparable(agent).items():
@@ -189,6 +190,7 @@ def _weights_of_rows(
 ) -> Tensor:
     """Effective weights ``[S, N, T, A]`` if only these rows had been sampled; others have 0."""
     mask = trajectories.mask
+    model = dataclasses.replace(model, known={})  # nobody will ask for these rows again
     batch, _ = weigh(agent, model, trajectories.rows(rows.expand(len(mask), -1)))
     weights = effective_weights(agent, scores.log_probs[:, rows], batch)
     full = weights.new_zeros((*mask.shape, weights.shape[-1]))

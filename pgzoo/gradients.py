@@ -12,7 +12,6 @@ from pgzoo.batch import Batch
 from pgzoo.estimators import aggregation_weights, root_mean_square
 from pgzoo.model import Model, apply_where, entropy, of_actions
 from pgzoo.rollout import Trajectories
-from pgzoo.scores import ScoreFunctions
 
 
 def weigh(agent: Agent, model: Model, trajectories: Trajectories) -> tuple[Batch, Tensor]:
@@ -82,14 +81,14 @@ def gradient_estimates(
     """What each of several estimators makes of the same trajectories.
 
     Args:
-        estimators: agents, each with the model it asks for values; all with the same policy.
+        estimators: agents, each with the model it asks for values; all of the same policy, and
+            best with shared ``known``.
         trajectories: ``[S, N, T]``.
 
     Returns:
         ``[S, E, P]``.
     """
-    first = estimators[0][1]
-    scores = ScoreFunctions(first.policy, first.theta, trajectories)
+    scores = estimators[0][1].scores(trajectories)
     sampled: dict[int, Tensor] = {}
     estimates: dict[int, Tensor] = {}
     for i, (agent, model) in enumerate(estimators):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from pgzoo.networks import Network
 from pgzoo.rollout import Trajectories
+from pgzoo.scores import ScoreFunctions
 
 
 @dataclass(frozen=True)
@@ -21,6 +23,8 @@ class Model:
         critic: the critic's network, whose outputs are V(s), or q(s, a) for every action.
         phi: its parameters, ``[S, Q]``.
         reference: parameters of the reference policy, ``[S, P]``.
+        known: answers already given, for Ψ, targets and other estimators ask for the same.
+            Models may share them.
     """
 
     policy: Network
@@ -28,30 +32,40 @@ class Model:
     critic: Network | None = None
     phi: Tensor | None = None
     reference: Tensor | None = None
-    _said: dict[tuple[str, int], tuple[Tensor, Tensor, Tensor]] = field(
-        default_factory=dict, init=False, repr=False, compare=False
-    )
+    known: dict[tuple[int, int], Any] = field(default_factory=dict, repr=False, compare=False)
 
     def log_probs(self, obs: Tensor, mask: Tensor) -> Tensor:
         """log π(·|s) ``[S, N, T, A]`` of observations ``[S, N, T, *obs]``."""
-        return self._ask("policy", self.policy, self.theta, obs, mask).log_softmax(-1)
+        return self._ask(self.policy, self.theta, obs, mask).log_softmax(-1)
 
     def critic_outputs(self, obs: Tensor, mask: Tensor) -> Tensor:
         """What the critic says ``[S, N, T, out]``, zero where the mask is false."""
         if self.critic is None or self.phi is None:
             raise ValueError("This agent has no critic, so there are no values to ask for.")
-        return self._ask("critic", self.critic, self.phi, obs, mask)
+        return self._ask(self.critic, self.phi, obs, mask)
 
     @torch.no_grad()
-    def _ask(
-        self, name: str, network: Network, parameters: Tensor, obs: Tensor, mask: Tensor
-    ) -> Tensor:
-        """Outputs; remembered, for Ψ, targets and other estimators ask for the same."""
-        known = self._said.get((name, id(obs)))
-        if known is None or known[0] is not obs or known[1] is not mask:
-            known = obs, mask, apply_where(network, parameters, obs, mask)
-            self._said[name, id(obs)] = known  # keeps obs alive, and its id taken
-        return known[2]
+    def _ask(self, network: Network, parameters: Tensor, obs: Tensor, mask: Tensor) -> Tensor:
+        """Outputs, zero where the mask is false."""
+        key = id(parameters), id(obs)
+        answer = self.known.get(key)
+        if answer is None or answer[2] is not mask:
+            outputs = apply_where(network, parameters, obs, mask)
+            # What the ids belong to is kept alive with the answer.
+            answer = self.known[key] = parameters, obs, mask, outputs
+        return answer[3]
+
+    def scores(self, trajectories: Trajectories) -> ScoreFunctions:
+        """∇log π of all steps."""
+        key = id(self.theta), id(trajectories)
+        answer = self.known.get(key)
+        if answer is None:
+            scores = ScoreFunctions(self.policy, self.theta, trajectories)
+            answer = self.known[key] = self.theta, trajectories, scores
+            # The policy need not be asked again: log-probabilities are preferences, too.
+            steps = trajectories.obs, trajectories.mask
+            self.known[id(self.theta), id(trajectories.obs)] = self.theta, *steps, scores.log_probs
+        return answer[2]
 
     def values(self, obs: Tensor, mask: Tensor) -> Tensor:
         """V(s) ``[S, N, T]``; of a critic for every action, its expectation under the policy."""

@@ -18,12 +18,15 @@ import numpy as np
 import torch
 from gymnasium import spaces
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 Forward = Callable[[Tensor], Tensor]
-Pullback = Callable[[Tensor, Tensor], Tensor]
-"""Directions ``[B, out]``, weights ``[E, B]`` → Σ_b w_eb (∂out_b/∂θ)ᵀ direction_b, ``[E, P]``."""
+Pullback = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
+"""Directions ``[B, out]``, weights ``[E, B]`` and the lengths of K parts of the B observations to
+Σ_b w_eb (∂out_b/∂θ)ᵀ direction_b over each part, ``[K, E, P]``."""
 
-ROWS_IN_CACHE = 2048
+ROWS_IN_CACHE = 4096
+COLUMNS = 128
 
 
 class Network(Protocol):
@@ -97,14 +100,21 @@ class MLP:
         """The function of the observations alone, with θ cut into layers once for many calls."""
         layers = self._layers(theta)
 
-        def forward(obs: Tensor) -> Tensor:
-            batch = obs.shape[: obs.ndim - self.obs_ndim]
-            x = self._inputs(obs).view(batch[0], prod(batch[1:]), self.sizes[0]).to(theta.dtype)
+        def outputs(x: Tensor) -> Tensor:
+            x = x.to(theta.dtype)
             for i, (bias, weight) in enumerate(layers):
                 x = torch.baddbmm(bias, x, weight)
                 if i < len(layers) - 1:
                     x = x.tanh_()  # in place: nothing else needs the sum
-            return x.view(*batch, self.sizes[-1])
+            return x
+
+        def forward(obs: Tensor) -> Tensor:
+            batch = obs.shape[: obs.ndim - self.obs_ndim]
+            x = self._inputs(obs).view(batch[0], prod(batch[1:]), self.sizes[0])
+            if torch.is_grad_enabled() or x.shape[:2].numel() <= ROWS_IN_CACHE:
+                return outputs(x).view(*batch, self.sizes[-1])
+            pieces = x.split(max(1, ROWS_IN_CACHE // len(x)), dim=1)
+            return torch.cat([outputs(piece) for piece in pieces], dim=1).view(*batch, -1)
 
         return forward
 
@@ -123,15 +133,17 @@ class MLP:
         output = torch.addmm(layers[-1][0], inputs[-1], layers[-1][1])
 
         @torch.no_grad()
-        def pullback(direction: Tensor, weights: Tensor) -> Tensor:
-            parts: list[Tensor] = []
+        def pullback(direction: Tensor, weights: Tensor, lengths: Sequence[int]) -> Tensor:
+            sums: list[Tensor] = []
             delta = direction
+            per_part = _parts(weights.T, lengths).transpose(1, 2).contiguous()
             for i in reversed(range(len(layers))):
-                parts += [weights @ delta, _weighted_products(inputs[i], delta, weights)]
+                x, d = _parts(inputs[i], lengths), _parts(delta, lengths)
+                sums += [per_part @ d, _weighted_products(x, d, per_part)]
                 if i:
                     back = delta @ layers[i][1].T
                     delta = back.addcmul_(inputs[i].square(), back, value=-1)
-            return torch.cat(parts[::-1], dim=1)
+            return torch.cat(sums[::-1], dim=-1)
 
         return output, pullback
 
@@ -151,20 +163,28 @@ class MLP:
         return obs.reshape(-1, self.sizes[0])
 
 
-def _weighted_products(x: Tensor, delta: Tensor, weights: Tensor) -> Tensor:
-    """Σ_b w_eb x_b ⊗ delta_b: ``[B, n]``, ``[B, m]``, ``[E, B]`` → ``[E, n·m]``.
+def _parts(x: Tensor, lengths: Sequence[int]) -> Tensor:
+    """Consecutive parts of ``[B, ...]``, padded with zeros: ``[K, longest, ...]``."""
+    if len(lengths) == 1:
+        return x.unsqueeze(0)
+    return pad_sequence(x.split(list(lengths)), batch_first=True)
 
-    The narrower factor carries the weights, a piece at a time that stays in the cache.
+
+def _weighted_products(x: Tensor, delta: Tensor, weights: Tensor) -> Tensor:
+    """Σ_t w_ket x_kt ⊗ delta_kt: ``[K, T, n]``, ``[K, T, m]``, ``[K, E, T]`` → ``[K, E, n·m]``.
+
+    The narrower factor carries the weights, several at a time where it is very narrow.
     """
-    (rows, n), m, num_weightings = x.shape, delta.shape[1], len(weights)
+    n, m = x.shape[2], delta.shape[2]
     narrow, wide = (x, delta) if n < m else (delta, x)
-    total = x.new_zeros(num_weightings * narrow.shape[1], wide.shape[1])
-    for first in range(0, rows, ROWS_IN_CACHE):
-        piece = slice(first, first + ROWS_IN_CACHE)
-        carried = narrow[piece].unsqueeze(1) * weights[:, piece].T.unsqueeze(2)
-        total.addmm_(carried.flatten(1).T, wide[piece])
-    products = total.view(num_weightings, narrow.shape[1], wide.shape[1])
-    return (products if n < m else products.transpose(1, 2)).reshape(num_weightings, n * m)
+    columns = narrow.transpose(1, 2).contiguous().unsqueeze(1)
+    products = []
+    for several in weights.split(max(1, COLUMNS // narrow.shape[2]), dim=1):
+        carried = columns * several.unsqueeze(2)
+        product = carried.flatten(1, 2) @ wide
+        products.append(product.unflatten(1, carried.shape[1:3]))
+    matrices = torch.cat(products, dim=1)
+    return (matrices if n < m else matrices.transpose(2, 3)).flatten(2)
 
 
 def _orthogonal(generator: np.random.Generator, n: int, m: int) -> np.ndarray:
@@ -213,10 +233,13 @@ class Table:
         """See ``Network.linearize``."""
 
         @torch.no_grad()
-        def pullback(direction: Tensor, weights: Tensor) -> Tensor:
-            total = theta.new_zeros(self.num_states, len(weights), self.num_outputs)
-            total.index_add_(0, obs, weights.T.unsqueeze(2) * direction.unsqueeze(1))
-            return total.transpose(0, 1).reshape(len(weights), self.num_params)
+        def pullback(direction: Tensor, weights: Tensor, lengths: Sequence[int]) -> Tensor:
+            part = torch.arange(len(lengths), device=obs.device)
+            part = part.repeat_interleave(torch.tensor(lengths, device=obs.device))
+            entry = part * self.num_states + obs
+            total = theta.new_zeros(len(lengths) * self.num_states, len(weights), self.num_outputs)
+            total.index_add_(0, entry, weights.T.unsqueeze(2) * direction.unsqueeze(1))
+            return total.unflatten(0, (len(lengths), -1)).transpose(1, 2).flatten(2)
 
         return theta.view(self.num_states, self.num_outputs)[obs], pullback
 

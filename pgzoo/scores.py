@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from scipy.linalg.lapack import dpstrf
 from torch import Tensor
 
 from pgzoo.networks import Network, Pullback
 from pgzoo.rollout import Trajectories
+
+NEGLIGIBLE = 1e-10
+"""Squared length, relative to a weighting's own, of what others leave unexplained of it."""
 
 
 class ScoreFunctions:
@@ -26,6 +32,7 @@ class ScoreFunctions:
 
     def __init__(self, policy: Network, theta: Tensor, trajectories: Trajectories) -> None:
         mask = trajectories.mask
+        self._lengths: list[list[int]] = trajectories.mask.sum(2).tolist()
         # Whole numbers index several times as fast as truth values.
         self._steps = [m.flatten().nonzero().squeeze(1) for m in mask]
         self._pullbacks: list[Pullback] = []
@@ -49,11 +56,20 @@ class ScoreFunctions:
 
     def weighted_sums(self, weights: Tensor) -> Tensor:
         """Σ w ∇log π(a|s) over the actions taken: ``[S, E, N, T]`` → ``[S, E, P]``."""
-        flat = weights.flatten(2).to(self.log_probs.dtype)
-        rows = zip(flat, self._steps, self._scores, self._pullbacks, strict=True)
-        return torch.stack(
-            [pullback(score, w.index_select(1, steps)) for w, steps, score, pullback in rows]
+        sums = []
+        for s, w in enumerate(self._of_steps(weights)):
+            spanning, coefficients = _span(w)
+            few = self._pullbacks[s](self._scores[s], w[spanning], [w.shape[1]])[0]
+            sums.append(coefficients @ few)
+        return torch.stack(sums)
+
+    def trajectory_sums(self, weights: Tensor) -> Tensor:
+        """Σ_t w_t ∇log π(a_t|s_t) of every trajectory: ``[S, E, N, T]`` → ``[S, E, N, P]``."""
+        rows = zip(
+            self._of_steps(weights), self._scores, self._pullbacks, self._lengths, strict=True
         )
+        sums = [pullback(score, w, lengths) for w, score, pullback, lengths in rows]
+        return torch.stack(sums).transpose(1, 2)
 
     def weighted_sums_over_actions(self, weights: Tensor) -> Tensor:
         """Σ w_a ∇log π(a|s) over all actions of all steps: ``[S, N, T, A]`` → ``[S, P]``."""
@@ -62,27 +78,39 @@ class ScoreFunctions:
         for s, pullback in enumerate(self._pullbacks):
             w = flat[s].index_select(0, self._steps[s])
             direction = w - self._probabilities[s] * w.sum(1, keepdim=True)
-            sums.append(pullback(direction, torch.ones_like(w[:, :1]).T)[0])
+            sums.append(pullback(direction, torch.ones_like(w[:, :1]).T, [len(w)])[0, 0])
         return torch.stack(sums)
 
+    def _of_steps(self, weights: Tensor) -> list[Tensor]:
+        """Of weights ``[S, E, N, T]``, those of each replica's real steps, ``[E, B]``."""
+        flat = weights.flatten(2).to(self.log_probs.dtype)
+        return [w.index_select(1, steps) for w, steps in zip(flat, self._steps, strict=True)]
 
-def trajectory_gradients(
-    policy: Network, theta: Tensor, trajectories: Trajectories, weights: Tensor
-) -> Tensor:
-    """Σ_t w_t ∇log π(a_t|s_t) of every trajectory, with several weightings at once.
+
+def _span(weights: Tensor) -> tuple[list[int], Tensor]:
+    """Weightings of which all others are linear combinations.
+
+    Many estimators are a multiple of another one or differ from it by a constant baseline. What
+    they sum to is combined in the same way, for a fraction of the cost.
 
     Args:
-        policy: the policy's network.
-        theta: ``[S, P]``.
-        trajectories: ``[S, N, T]``.
-        weights: ``[S, E, N, T]``, zero where the mask is false.
+        weights: ``[E, B]``.
 
     Returns:
-        ``[S, E, N, P]``.
+        which r of them, and the coefficients ``[E, r]`` that make all from those.
     """
-    num_replicas, num_rows, _ = trajectories.mask.shape
-    alone = trajectories.map(lambda x: x.flatten(0, 1).unsqueeze(1))  # each a replica of its own
-    scores = ScoreFunctions(policy, theta.repeat_interleave(num_rows, dim=0), alone)
-    each = weights.transpose(1, 2).flatten(0, 1).unsqueeze(2)  # [S·N, E, 1, T]
-    sums = scores.weighted_sums(each)  # [S·N, E, P]
-    return sums.unflatten(0, (num_replicas, num_rows)).transpose(1, 2)
+    everything = list(range(len(weights))), torch.eye(len(weights)).to(weights)
+    if len(weights) == 1:
+        return everything
+    size = weights.norm(dim=1)
+    unit = (weights / size.clamp(min=torch.finfo(size.dtype).tiny).unsqueeze(1)).double()
+    gram: NDArray[np.float64] = (unit @ unit.T).cpu().numpy()
+    if not np.isfinite(gram).all():
+        return everything
+    _, order, rank, _ = dpstrf(gram, tol=NEGLIGIBLE)  # Cholesky with pivoting
+    kept = sorted(order[:rank] - 1)
+    coefficients = np.linalg.solve(gram[np.ix_(kept, kept)], gram[kept])
+    coefficients[:, kept] = np.eye(rank)
+    lengths = size.double()
+    scaled = torch.from_numpy(coefficients.T).to(lengths) * lengths.unsqueeze(1) / lengths[kept]
+    return kept, scaled.to(weights)

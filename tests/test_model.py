@@ -27,7 +27,7 @@ def test_a_model_is_asked_once_for_the_same_and_again_for_another_mask():
     model = Model(NETWORK, theta)
     first = model.log_probs(batch.obs, batch.mask)
     torch.testing.assert_close(model.log_probs(batch.obs, batch.mask), first)
-    assert len(model._said) == 1
+    assert len(model.known) == 1
     everything = torch.ones_like(batch.mask)
     want = NETWORK.apply(theta, batch.obs).log_softmax(-1)
     torch.testing.assert_close(model.log_probs(batch.obs, everything), want)

@@ -99,8 +99,15 @@ def test_pullback_sums_gradients_with_every_weighting(network, obs):
     output, pullback = network.linearize(theta, obs)
     torch.testing.assert_close(output, network.apply(theta[None], obs[None])[0])
     direction, weights = torch.randn_like(output), torch.randn(3, len(obs), dtype=torch.float64)
-    sums = pullback(direction, weights)
-    for weight, row in zip(weights, sums, strict=True):
-        leaf = theta[None].clone().requires_grad_()
-        (network.apply(leaf, obs[None])[0] * direction * weight[:, None]).sum().backward()
-        torch.testing.assert_close(row, leaf.grad[0])
+    lengths = [20, 0, len(obs) - 20]
+    sums = pullback(direction, weights, lengths)
+    assert sums.shape == (3, 3, network.num_params)
+    torch.testing.assert_close(pullback(direction, weights, [len(obs)])[0], sums.sum(0))
+    parts = zip(
+        obs.split(lengths), direction.split(lengths), weights.split(lengths, 1), sums, strict=True
+    )
+    for o, d, w, rows in parts:
+        for weight, row in zip(w, rows, strict=True):
+            leaf = theta[None].clone().requires_grad_()
+            (network.apply(leaf, o[None])[0] * d * weight[:, None]).sum().backward()
+            torch.testing.assert_close(row, leaf.grad[0])

@@ -23,7 +23,6 @@ from pgzoo.estimators import (
 )
 from pgzoo.model import Model
 from pgzoo.rollout import Trajectories
-from pgzoo.scores import trajectory_gradients
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,5 +72,5 @@ class ReinforceBaseline(CriticOptions, Reinforce):
             return model.values(trajectories.obs, mask)
         weight = self.step_weights(trajectories)
         both = torch.stack([weight * returns, weight], dim=1)
-        gradients = trajectory_gradients(model.policy, model.theta, trajectories, both)
+        gradients = model.scores(trajectories).trajectory_sums(both)
         return optimal_constant_baseline(*gradients.unbind(1))

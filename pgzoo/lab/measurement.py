@@ -11,6 +11,7 @@ and kept as block means, so memory is bounded whatever the number of estimates.
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -308,7 +309,8 @@ def _with_models(
 ) -> list[tuple[Agent, Model]]:
     """Each agent with a model that has the critic it asks for."""
     theta = problem.theta.expand(len(indices), -1)
-    models = {"none": Model(problem.network, theta)}
+    model = Model(problem.network, theta)
+    models = {"none": model}
     for kind in sorted({e.agent.critic for e in estimators} - {"none"}):
         if settings.critic == "same":
             seeds: list[Seed] = [(settings.seed, CRITIC, m) for m in indices]
@@ -316,7 +318,7 @@ def _with_models(
         else:
             network, phi = frozen[kind]
             phi = phi.expand(len(indices), -1)
-        models[kind] = Model(problem.network, theta, network, phi)
+        models[kind] = dataclasses.replace(model, critic=network, phi=phi)
     return [(e.agent, models[e.agent.critic]) for e in estimators]
 
 

@@ -9,7 +9,6 @@ from pgzoo.estimators import episode_return, returns_to_go
 from pgzoo.gradients import policy_gradient
 from pgzoo.model import Model, of_actions
 from pgzoo.networks import MLP
-from pgzoo.scores import trajectory_gradients
 from tests.helpers import make_trajectories
 
 POLICY, CRITIC = MLP((3, 5, 2)), MLP((3, 4, 1))
@@ -24,7 +23,7 @@ def make_model():
 
 
 def gradients_of(model, weight):
-    return trajectory_gradients(model.policy, model.theta, BATCH, weight.unsqueeze(1))[:, 0]
+    return model.scores(BATCH).trajectory_sums(weight.unsqueeze(1))[:, 0]
 
 
 def gradient_by_loop(model, weight):
