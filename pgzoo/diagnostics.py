@@ -18,7 +18,6 @@ from torch import Tensor
 
 from pgzoo.agents import agent_class
 from pgzoo.agents.base import Agent
-from pgzoo.agents.reinforce import Reinforce
 from pgzoo.batch import Batch
 from pgzoo.errors import UsageError
 from pgzoo.estimators import aggregation_weights, kl_estimate
@@ -45,6 +44,7 @@ FIGURES = (
     "ratio_ess",
 )
 COMPARED = "relative_variance_of_"
+UNIT = "unit_of_independence"
 
 
 def unit_of_independence(agent: Agent) -> str:
@@ -67,11 +67,12 @@ def diagnose(agent: Agent, model: Model, trajectories: Trajectories) -> Metrics:
     - ``psi_q…``, ``weight_q…``: quantiles of Ψ, and of the effective weight of a step relative to
       an average one, N·T times what is put before its ∇log π.
     - ``baseline_explained_variance``: 1 − Var(Ψ) / Var(return), where Ψ is return − baseline.
+      Negative where the baseline adds more variance to Ψ than it takes away.
     """
     scores = model.scores(trajectories)
     batch, rms = weigh(agent, model, trajectories)
     weights = effective_weights(agent, scores.log_probs, batch)
-    figures = _distributions(agent, batch, rms, weights)
+    figures = _distributions(agent, model, batch, rms, weights)
     blocks = _blocks(trajectories.mask.shape[1], agent.rollouts_per_start)
     if len(blocks) < 2:
         return figures
@@ -131,7 +132,7 @@ def comparable(agent: Agent) -> dict[str, Agent]:
         rows: dict[str, Any] = {"episodes": agent.num_rows}
         add("reinforce", "reinforce", **rows)
         add("reinforce_whole_return", "reinforce", whole_return=True, **rows)
-        for baseline in ("batch-mean", "time-step-mean"):
+        for baseline in ("batch-mean", "time-step-mean", "optimal"):
             name = f"reinforce_{baseline.replace('-', '_')}"
             add(name, "reinforce-baseline", baseline=baseline, **rows)
         add("reinforce_pp", "reinforce++", **rows)
@@ -220,7 +221,9 @@ def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
     return torch.where(denominator > 0, numerator / denominator, torch.inf)
 
 
-def _distributions(agent: Agent, batch: Batch, rms: Tensor, weights: Tensor) -> Metrics:
+def _distributions(
+    agent: Agent, model: Model, batch: Batch, rms: Tensor, weights: Tensor
+) -> Metrics:
     """Quantiles of Ψ and of effective weights; explained variance of the baseline."""
     mask, trajectories = batch.mask, batch.trajectories
     psi = batch.psi.unsqueeze(-1) if batch.psi.ndim == mask.ndim else batch.psi
@@ -229,9 +232,9 @@ def _distributions(agent: Agent, batch: Batch, rms: Tensor, weights: Tensor) -> 
     figures |= _quantiles("weight", relative.unsqueeze(-1), mask)
     unknown = psi.new_full((len(mask),), torch.nan)
     missing = {k: unknown for k in FIGURES if k not in figures}
-    if isinstance(agent, Reinforce):
+    returns = agent.returns(trajectories, model)
+    if returns is not None:
         unscaled = batch.psi * (rms[:, None, None] if agent.psi_scale == "rms" else 1)
-        returns = agent.returns(trajectories)
         explained = explained_variance(returns - unscaled, returns, mask)
         missing["baseline_explained_variance"] = explained
     return missing | figures

@@ -126,7 +126,7 @@ def curves(
         panels: each with its lines; equal labels look equal everywhere.
         x_title: quantity and unit of the horizontal axis.
         title: of the figure.
-        log_x: logarithmic horizontal axis.
+        log_x: logarithmic horizontal axis; linear next to zero, if it is among the values.
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(0.8 + 3.6 * len(panels), 3.8), layout="constrained")
@@ -138,8 +138,11 @@ def curves(
                 _draw(axis, line, labels.index(line.label))
             axis.set_xlabel(x_title)
             if log_x:
-                axis.set_xscale("log", base=2)
                 ticks = sorted({x for line in lines for x in line.x})
+                if ticks[0] > 0:
+                    axis.set_xscale("log", base=2)
+                else:  # zero, too, has its place
+                    axis.set_xscale("symlog", linthresh=min(x for x in ticks if x > 0))
                 axis.set_xticks(ticks, [f"{x:g}" for x in ticks])
         figure.suptitle(title)
         handles, texts = axes[0].get_legend_handles_labels()

@@ -250,10 +250,10 @@ class MetricsFile:
         return self._file.tell()
 
     def latest(self) -> dict[int, dict[str, float]]:
-        """The last row of every seed, without its empty fields."""
+        """The figures in the last row of every seed."""
         self._file.seek(0)
         rows = csv.DictReader(io.StringIO(self._file.read().decode()))
-        return {int(r["seed"]): {k: float(v) for k, v in r.items() if v} for r in rows}
+        return {int(r["seed"]): {k: float(v) for k, v in r.items() if _is_number(v)} for r in rows}
 
     def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
         """Add rows; the first ones decide the columns."""
@@ -276,3 +276,11 @@ class MetricsFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

@@ -25,6 +25,7 @@ from pgzoo.agents.base import Agent, CriticOptions, SegmentOptions
 from pgzoo.diagnostics import (
     COMPARED,
     FIGURES,
+    UNIT,
     Metrics,
     comparable,
     compare_estimators,
@@ -388,6 +389,8 @@ class Trainer:
             else None,
         )
         rows = _metrics_rows(state.iteration, after, episodes, metrics)
+        if self._is_diagnosed(state.iteration):
+            rows = [row | {UNIT: unit_of_independence(self.agent)} for row in rows]
         sparse = self.columns
         return new_state, [
             {k: v for k, v in row.items() if k not in sparse} | {k: row.get(k) for k in sparse}
@@ -399,17 +402,20 @@ class Trainer:
         """Of ``metrics.csv``, those that not every iteration fills."""
         if self.config.diagnostics == 0:
             return []
-        names = list(FIGURES)
+        names = [UNIT, *FIGURES]
         if self.config.compare_estimators:
             names += [COMPARED + name for name in comparable(self.agent)]
         return names
+
+    def _is_diagnosed(self, iteration: int) -> bool:
+        every = self.config.diagnostics
+        return every > 0 and iteration % every == 0
 
     def _diagnostics(
         self, model: Model, theta: Tensor, trajectories: Trajectories, iteration: int
     ) -> Metrics:
         """Figures of the gradient, every so many iterations."""
-        every = self.config.diagnostics
-        if every == 0 or iteration % every:
+        if not self._is_diagnosed(iteration):
             return {}
         if isinstance(self.agent, CriticOptions):
             trajectories = trajectories.scale_rewards(self.agent.reward_scale)

@@ -48,3 +48,11 @@ def test_a_single_value_on_a_logarithmic_axis(tmp_path):
     low, high = figure.axes[0].get_xlim()
     assert low < UNKNOWN.point / 1.5 < UNKNOWN.point * 1.5 < high
     save(figure, tmp_path / "figure")
+
+
+def test_zero_has_its_place_on_a_logarithmic_axis():
+    line = Line("a", [0.0, 0.001, 0.1], [Interval(1.0, 0.5, 2.0)] * 3)
+    figure = curves([(Panel("variance"), [line])], "KL", "Drift", log_x=True)
+    axis = figure.axes[0]
+    assert axis.get_xscale() == "symlog"
+    assert [t.get_text() for t in axis.get_xticklabels()] == ["0", "0.001", "0.1"]

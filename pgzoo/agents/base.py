@@ -15,6 +15,7 @@ from pgzoo.errors import UsageError
 from pgzoo.estimators import (
     aggregation_weights,
     clipped_surrogate,
+    episode_return,
     gae,
     importance_ratio,
     is_clipped,
@@ -155,6 +156,10 @@ class Agent:
     def step_weights(self, trajectories: Trajectories) -> Tensor:
         """Factor of every step in the objective ``[S, N, T]``."""
         return aggregation_weights(trajectories.mask, self.aggregation)
+
+    def returns(self, trajectories: Trajectories, model: Model) -> Tensor | None:
+        """Where Ψ is a return less a baseline, that return ``[S, N, T]``."""
+        return None
 
     def critic_target(self, trajectories: Trajectories, model: Model) -> Tensor:
         """What the critic is fitted to ``[S, N, T]``: the return, if nothing else is said."""
@@ -334,6 +339,11 @@ class ReferenceOptions(Agent):
             return reward
         kl = kl_estimate(trajectories.log_prob, model.reference_log_prob(trajectories), "k1")
         return torch.where(trajectories.mask, reward - self.kl_coef * kl, 0)
+
+    def episode_returns(self, trajectories: Trajectories, model: Model) -> Tensor:
+        """Penalised return of the whole episode at each of its steps, ``[S, N, T]``."""
+        reward, mask = self.penalized_reward(trajectories, model), trajectories.mask
+        return episode_return(reward, mask, self.gamma).unsqueeze(-1) * mask
 
     def surrogate(self, log_probs: Tensor, batch: Batch) -> Tensor:
         """The algorithm's own surrogate, less β·KL where the penalty is in the objective."""

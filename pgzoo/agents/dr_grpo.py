@@ -14,6 +14,8 @@ from torch import Tensor
 from pgzoo.agents.base import Aggregation, option
 from pgzoo.agents.grpo import GRPO
 from pgzoo.estimators import group_center
+from pgzoo.model import Model
+from pgzoo.rollout import Trajectories
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,3 +29,7 @@ class DrGRPO(GRPO):
     def group_advantage(self, returns: Tensor) -> Tensor:
         """Of returns ``[S, N]``."""
         return group_center(returns, self.group_size)
+
+    def returns(self, trajectories: Trajectories, model: Model) -> Tensor:
+        """R at every step, ``[S, N, T]``."""
+        return self.episode_returns(trajectories, model)

@@ -15,7 +15,7 @@ from typing import Any, ClassVar
 from torch import Tensor
 
 from pgzoo.agents.base import Aggregation, ClipOptions, GroupOptions, ReferenceOptions, option
-from pgzoo.estimators import episode_return, group_standardize
+from pgzoo.estimators import group_standardize
 from pgzoo.model import Model
 from pgzoo.rollout import Trajectories
 
@@ -40,8 +40,7 @@ class GRPO(ReferenceOptions, ClipOptions, GroupOptions):
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """The group's advantage at every step ``[S, N, T]``."""
-        reward = self.penalized_reward(trajectories, model)
-        returns = episode_return(reward, trajectories.mask, self.gamma)
+        returns = self.episode_returns(trajectories, model)[..., 0]
         return self.group_advantage(returns).unsqueeze(-1) * trajectories.mask
 
     def group_advantage(self, returns: Tensor) -> Tensor:

@@ -58,9 +58,9 @@ class Reinforce(Agent):
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """G_t, or R at every step."""
-        return self.returns(trajectories)
+        return self.returns(trajectories, model)
 
-    def returns(self, trajectories: Trajectories) -> Tensor:
+    def returns(self, trajectories: Trajectories, model: Model) -> Tensor:
         """The return that each step is credited with ``[S, N, T]``."""
         reward, mask = trajectories.reward, trajectories.mask
         if self.whole_return:

@@ -59,7 +59,7 @@ class ReinforceBaseline(CriticOptions, Reinforce):
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """G_t − b ``[S, N, T]``."""
-        returns = self.returns(trajectories)
+        returns = self.returns(trajectories, model)
         return (returns - self._baseline(returns, trajectories, model)) * trajectories.mask
 
     def _baseline(self, returns: Tensor, trajectories: Trajectories, model: Model) -> Tensor:

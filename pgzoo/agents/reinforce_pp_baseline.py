@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from pgzoo.agents.base import ClipOptions, GroupOptions, ReferenceOptions, option
-from pgzoo.estimators import episode_return, group_center, whiten
+from pgzoo.estimators import group_center, whiten
 from pgzoo.model import Model
 from pgzoo.rollout import Trajectories
 
@@ -40,6 +40,6 @@ class ReinforcePPBaseline(ReferenceOptions, ClipOptions, GroupOptions):
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """Centred, then whitened ``[S, N, T]``."""
         mask = trajectories.mask
-        returns = episode_return(self.penalized_reward(trajectories, model), mask, self.gamma)
+        returns = self.episode_returns(trajectories, model)[..., 0]
         centered = group_center(returns, self.group_size).unsqueeze(-1) * mask
         return whiten(centered, mask)

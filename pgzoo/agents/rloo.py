@@ -20,7 +20,6 @@ from torch import Tensor
 
 from pgzoo.agents.base import PSI_SCALE, GroupOptions, ReferenceOptions, option
 from pgzoo.estimators import (
-    episode_return,
     leave_one_out,
     leave_one_out_per_step,
     returns_to_go,
@@ -55,9 +54,14 @@ class RLOO(ReferenceOptions, GroupOptions):
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """Return less the mean of the other members ``[S, N, T]``."""
-        reward, mask = self.penalized_reward(trajectories, model), trajectories.mask
+        returns, mask = self.returns(trajectories, model), trajectories.mask
         if self.reward_to_go:
-            returns = returns_to_go(reward, mask, self.gamma)
             return leave_one_out_per_step(returns, mask, self.group_size)
-        returns = episode_return(reward, mask, self.gamma)
-        return leave_one_out(returns, self.group_size).unsqueeze(-1) * mask
+        return leave_one_out(returns[..., 0], self.group_size).unsqueeze(-1) * mask
+
+    def returns(self, trajectories: Trajectories, model: Model) -> Tensor:
+        """R at every step, or G_t, ``[S, N, T]``."""
+        if self.reward_to_go:
+            reward = self.penalized_reward(trajectories, model)
+            return returns_to_go(reward, trajectories.mask, self.gamma)
+        return self.episode_returns(trajectories, model)

@@ -271,6 +271,7 @@ STUDIES = {
         _drift,
         ("bias_squared", "variance", "direction"),
         "nominal KL(π_old ‖ π), nats per step",
+        log_x=True,
     ),
 }
 
