@@ -130,7 +130,7 @@ def curves(
     """
     with mpl.rc_context(STYLE):
         figure = Figure(figsize=(0.8 + 3.6 * len(panels), 3.8), layout="constrained")
-        axes = np.atleast_1d(figure.subplots(1, len(panels)))
+        axes = np.atleast_1d(figure.subplots(1, len(panels), sharex=True))
         labels = list(dict.fromkeys(line.label for _, lines in panels for line in lines))
         for axis, (panel, lines) in zip(axes, panels, strict=True):
             _prepare(axis, panel, vertical=True)

@@ -21,6 +21,8 @@ from pgzoo.statistics import Interval
 MIN_BLOCKS = 10
 SIGN_FLIPS = 9_999
 SIMULATIONS = 10_000
+ROUNDING = 1e-9
+"""Squared lengths less than this, relative to their own noise, are what rounding left of zero."""
 Floats = NDArray[np.float64]
 
 
@@ -195,6 +197,7 @@ def _from_moments(
 ) -> dict[str, Floats]:
     """Figures in which the noise of both means is subtracted from their squared lengths."""
     signal = (mean**2).sum(-1) - noise
+    signal = np.where(np.abs(signal) > ROUNDING * noise, signal, 0.0)
     squared = (reference**2).sum(-1) - reference_noise
     known = np.where(squared > 0, squared, np.nan)
     dot = (mean * reference).sum(-1)

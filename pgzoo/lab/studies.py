@@ -87,6 +87,7 @@ class Study:
         panels: quantities of the figure.
         x_title: of the horizontal axis; empty where the points are estimators side by side.
         log_x: logarithmic horizontal axis.
+        along_training: it is about a run from start to end, not about one policy of it.
     """
 
     question: str
@@ -94,6 +95,7 @@ class Study:
     panels: tuple[str, ...]
     x_title: str = ""
     log_x: bool = False
+    along_training: bool = False
 
 
 def _at(x: float | str, result: Measurement) -> Part:
@@ -265,6 +267,7 @@ STUDIES = {
         _training,
         ("relative_variance", "cosine", "direction"),
         "share of training done, %",
+        along_training=True,
     ),
     "drift": Study(
         "What does clipping do as the policy moves away from the one that acted?",
@@ -321,7 +324,8 @@ def _event_step(x: float | str) -> int:
 
 
 def _figure(study: Study, problem: Problem, points: Sequence[Point]) -> Any:
-    title = f"{study.question}\n{problem.env}, {problem.label}"
+    subject = problem.label.rpartition(", ")[0] if study.along_training else problem.label
+    title = f"{study.question}\n{problem.env}, {subject}"
     if not study.x_title:
         rows = [p.row for p in points]
         panels = [(PANELS[k], [getattr(r.properties, k) for r in rows]) for k in study.panels]

@@ -145,6 +145,17 @@ def test_relative_variance_is_infinite_where_noise_hides_the_mean():
     assert np.isinf(found.relative_variance.point)
 
 
+def test_one_estimate_that_is_not_zero_leaves_no_signal():
+    """‖mean‖² = x²/M² is exactly its noise; what rounding leaves of zero is not a signal."""
+    rng = np.random.default_rng(0)
+    for count in (20, 40, 100):
+        for _ in range(10):
+            estimates = np.zeros((count, 50))
+            estimates[0] = rng.standard_normal(50)
+            found = properties(blocks_of(estimates, count), Reference(np.ones(50)))
+            assert found.relative_variance.point == np.inf
+
+
 def test_holm_by_hand():
     np.testing.assert_allclose(holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
     np.testing.assert_allclose(holm([0.9, 0.5]), [1.0, 1.0])
