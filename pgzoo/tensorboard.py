@@ -68,6 +68,11 @@ def mean_over_seeds(column: str, values: Sequence[float]) -> float:
     return float(np.mean(values))
 
 
+def _overlay(group: str) -> list[Any]:
+    """A chart of all of a group's means."""
+    return ["Multiline", [rf"^{group}/(?!.*{EACH_SEED}$)"]]
+
+
 class Dashboard:
     """Event files of a run and its seeds.
 
@@ -88,12 +93,15 @@ class Dashboard:
             for seed, n in steps.items()
         }
         self._latest = dict(latest)
-        band = ["Margin", ["return/mean", *BOUNDS]]
-        overlay = ["Multiline", [rf"^{COMPARISON}/(?!.*{EACH_SEED}$)"]]
+        # One category only: TensorBoard opens the first, and the others do not open on a click.
         self._mean.add_custom_scalars(
             {
-                "return": {"mean over seeds, 95% interval": band},
-                "estimators on the same batches": {"relative variance": overlay},
+                "means over seeds": {
+                    "return, 95% interval": ["Margin", ["return/mean", *BOUNDS]],
+                    "relative variance, estimators on the same batches": _overlay(COMPARISON),
+                    "quantiles of Ψ": _overlay("psi"),
+                    "quantiles of effective weights": _overlay("effective_weight"),
+                }
             }
         )
 
