@@ -119,6 +119,8 @@ def unbiased(row: dict[str, Any]) -> str:
     p = row["p_value_holm"]
     text = f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
     verdict = "not rejected" if p >= 0.05 else "**false**"
+    if p >= 0.05 and math.isnan(value(row, "direction")):
+        verdict = "undecided"  # noise hides the estimates' mean, or g* itself
     scale, direction = (number(value(row, name)) for name in ("scale", "direction"))
     return f"{verdict} ({text}, scale {scale}, cos {direction})"
 

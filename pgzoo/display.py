@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pgzoo.statistics import MIN_RUNS, interquartile_mean_interval, mean_interval
+from pgzoo.statistics import MIN_RUNS, decimals, interquartile_mean_interval, mean_interval
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -128,8 +128,13 @@ def spread(returns: NDArray[np.float64]) -> str:
     if not len(known):
         return "…"
     if len(known) == 1:
-        return f"{known[0]:.1f}"
-    return f"{known.mean():.1f} ± {known.std(ddof=1):.1f} over {len(known)} seeds"
+        return f"{known[0]:.{decimals(known[0])}f}"
+    return f"{_mean_and_spread(known)} over {len(known)} seeds"
+
+
+def _mean_and_spread(returns: NDArray[np.float64]) -> str:
+    digits = decimals(returns.mean())
+    return f"{returns.mean():.{digits}f} ± {returns.std(ddof=1):.{digits}f}"
 
 
 def duration(seconds: float) -> str:
@@ -159,12 +164,21 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
         strict=True,
     )
     for seed, mean, std, solved, reached, steps, failed in list(rows)[:MOST_SEEDS_LISTED]:
-        result = f"{mean:.1f} ± {std:.1f}" if failed is None else f"[red]{failed}[/red]"
+        digits = 1 if mean is None else decimals(mean)
+        result = (
+            f"{mean:.{digits}f} ± {std:.{digits}f}" if failed is None else f"[red]{failed}[/red]"
+        )
         verdict = "" if solved is None else "[green]yes[/green]" if solved else "no"
         table.add_row(str(seed), result, verdict, f"{reached:,}" if reached else "–", f"{steps:,}")
     console.print(table)
     if len(summary["seeds"]) > MOST_SEEDS_LISTED:
         console.print(f"… and {len(summary['seeds']) - MOST_SEEDS_LISTED} more seeds")
+    caption = "return: mean ± standard deviation of its episodes"
+    if (threshold := summary["threshold"]) is not None:
+        caption += (
+            f"; steps to threshold: when 100 episodes\nof training first averaged {threshold:g}"
+        )
+    console.print(caption, style="dim", highlight=False)
     console.print(_verdict(summary), highlight=False)
 
 
@@ -196,8 +210,9 @@ def print_evaluation(
     for name in ("seed", "return", "least", "median", "greatest"):
         table.add_column(name, justify="right")
     for seed, row in returns.items():
-        numbers = (f"{x:.1f}" for x in (row.min(), np.median(row), row.max()))
-        table.add_row(str(seed), f"{row.mean():.1f} ± {row.std(ddof=1):.1f}", *numbers)
+        digits = decimals(row.mean())
+        numbers = (f"{x:.{digits}f}" for x in (row.min(), np.median(row), row.max()))
+        table.add_row(str(seed), _mean_and_spread(row), *numbers)
     console.print(table)
     console.print(_over_seeds([row.mean() for row in returns.values()]), highlight=False)
 

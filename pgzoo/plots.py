@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +13,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
 
 from pgzoo.statistics import Interval
 
@@ -71,6 +73,7 @@ def dots(
     panels: Sequence[tuple[Panel, Sequence[Interval]]],
     title: str,
     groups: Sequence[str],
+    names: Sequence[str] = (),
 ) -> Figure:
     """Points with intervals, a line of the chart for each label and a panel for each quantity.
 
@@ -79,17 +82,21 @@ def dots(
         panels: each with one interval per label.
         title: of the figure.
         groups: a word for each label; each word has a colour and a marker of its own.
+        names: all such words there are, so that each looks the same in every figure; by default
+            those in ``groups``.
     """
     with mpl.rc_context(STYLE):
         size = (2.6 + 2.6 * len(panels), max(2.6, 1.3 + 0.24 * len(labels)))
         figure = Figure(figsize=size, layout="constrained")
         axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
         rows = -np.arange(len(labels))
-        names = sorted(set(groups))  # so that a word looks the same in every figure
+        names = list(names) or sorted(set(groups))
         for axis, (panel, intervals) in zip(axes, panels, strict=True):
             _prepare(axis, panel)
             for k, name in enumerate(names):
                 mine = [i for i, group in enumerate(groups) if group == name]
+                if not mine:
+                    continue
                 points = [intervals[i] for i in mine]
                 low, high = _arms(points)
                 axis.errorbar(
@@ -106,11 +113,13 @@ def dots(
                 ends = [x for i in intervals for x in (i.point, i.low, i.high)]
                 shown = [x for x in ends if np.isfinite(x) and x > 0] or [1.0]
                 axis.set_xlim(min(shown) / 2, 2 * max(shown))
+                _few_ticks(axis, max(shown) / min(shown))
             for row, interval in zip(rows, intervals, strict=True):
                 if np.isposinf(interval.high):  # the interval has no upper end
                     text = "∞" if np.isposinf(interval.point) else "→"
                     axis.annotate(text, (1.0, row), xycoords=("axes fraction", "data"), va="center")
         axes[0].set_yticks(rows, labels)
+        axes[0].set_ylim(rows[-1] - 0.6, 0.6)
         figure.suptitle(title)
         handles, texts = axes[0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower center", ncols=len(names), frameon=False)
@@ -133,6 +142,9 @@ def curves(
         axes = np.atleast_1d(figure.subplots(1, len(panels), sharex=True))
         labels = list(dict.fromkeys(line.label for _, lines in panels for line in lines))
         for axis, (panel, lines) in zip(axes, panels, strict=True):
+            points = [y.point for line in lines for y in line.y]
+            if not any(0 < y < np.inf for y in points):
+                panel = dataclasses.replace(panel, log=False)  # nothing there to be shown
             _prepare(axis, panel, vertical=True)
             for line in lines:
                 _draw(axis, line, labels.index(line.label))
@@ -183,6 +195,15 @@ def _prepare(axis: Axes, panel: Panel, *, vertical: bool = False) -> None:
         axis.set_xscale("log")
     if panel.target is not None:
         axis.axvline(panel.target, color="black", linewidth=0.8, linestyle=(0, (1, 2)))
+
+
+def _few_ticks(axis: Axes, span: float) -> None:
+    """On a logarithmic axis: powers of ten, or 1-2-5 where there are few of them."""
+    axis.xaxis.set_major_locator(
+        LogLocator(subs=(1.0,) if span > 100 else (1.0, 2.0, 5.0), numticks=5)
+    )
+    axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _arms(intervals: Sequence[Interval]) -> tuple[list[float], list[float]]:

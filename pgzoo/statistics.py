@@ -21,9 +21,15 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
+        digits = decimals(self.point)
         if np.isnan(self.low):
-            return f"{self.point:.1f}"
-        return f"{self.point:.1f} [{self.low:.1f}, {self.high:.1f}]"
+            return f"{self.point:.{digits}f}"
+        return f"{self.point:.{digits}f} [{self.low:.{digits}f}, {self.high:.{digits}f}]"
+
+
+def decimals(value: float) -> int:
+    """How many to show of a return: one, or three where all is between -1 and 1."""
+    return 3 if abs(value) <= 1 else 1
 
 
 def mean_interval(values: ArrayLike) -> Interval:

@@ -589,7 +589,9 @@ def _train_loop(
     steps = {r.seed: r.env_steps for r in state.replicas}
     dashboard = Dashboard(folder.path, steps, metrics_file.latest())
     if trainer.config.diagnostics:
-        dashboard.explain("gradient/unit", unit_of_independence(trainer.agent))
+        agent = trainer.agent
+        units = agent.num_rows // agent.rollouts_per_start
+        dashboard.explain("gradient/unit", f"{unit_of_independence(agent)}, {units} in a batch")
     clock = _Clock(state, trainer.agent.steps)
 
     def save(state: TrainState) -> None:

@@ -186,7 +186,7 @@ def test_resuming_with_other_options_is_refused():
         output = pgzoo(f"run reinforce --resume r {option}", status=2)
         assert message in " ".join(output.split())
     output = pgzoo("run reinforce-baseline --resume r", status=2)
-    assert "Expected AGENT reinforce" in output
+    assert "Try `pgzoo run reinforce --resume" in " ".join(output.split())
     assert "is complete" in pgzoo(f"run reinforce --resume r {SMALL}")
 
 
@@ -259,6 +259,18 @@ def test_lab_measure_prints_a_table_and_leaves_files():
     assert "holds results" in pgzoo(f"lab measure {LAB} --group-size 4 --out lab", 2)
 
 
+@pytest.mark.parametrize("study", ["discount", "group-size", "drift", "measure"])
+def test_tables_of_the_laboratory_fit_80_columns(study, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    budget = "--estimates 12 --reference-estimates 12 --critic-trajectories 16 --hidden 4"
+    output = pgzoo(f"lab {study} --env CartPole-v1 --max-episode-steps 9 {budget} --out lab")
+    assert max(len(line) for line in output.splitlines() if "Results" not in line) <= 80
+    heads = {"drift": "squared variance direction", "measure": "steps MSE p"}
+    for word in heads.get(study, "direction scale variance").split():
+        assert re.search(rf"\b{word}\b", output.partition("sampling …")[2])
+    assert study != "measure" or re.search(r"reinforce\+\+.* (\d\.\d{4}|<0\.0001) *\n", output)
+
+
 def test_lab_takes_policies_of_runs_and_of_files():
     pgzoo(f"run reinforce {SMALL} --out run --quiet")
     small = "--trajectories 8 --estimates 4 --critic-trajectories 8 --estimator reinforce"
@@ -273,8 +285,8 @@ def test_lab_takes_policies_of_runs_and_of_files():
 @pytest.mark.parametrize(
     ("command", "message"),
     [
-        ("lab measure", "Expected --env ENV or --run RUN"),
-        ("lab measure --env CartPole-v1 --run r", "got both or none"),
+        ("lab measure", "Expected either --env ENV or --run RUN"),
+        ("lab measure --env CartPole-v1 --run r", "got both"),
         ("lab measure --env CartPole-v1 --at 50", "Expected --run RUN with --at"),
         ("lab measure --run nowhere", "has no config.json"),
         ("lab measure --env CartPol-v1", "Did you mean CartPole-v1"),
@@ -285,6 +297,14 @@ def test_lab_takes_policies_of_runs_and_of_files():
         (f"lab measure {LAB} --gamma 1.5", "--gamma between 0 and 1"),
         ("lab training --env CartPole-v1 --estimates 2", "Expected --run RUN"),
         ("lab nonsense", "No such command"),
+        (f"lab batch-size {LAB}", "Expected no --trajectories"),
+        (f"lab group-size {LAB} --group-size 4", "Expected no --group-size"),
+        (f"lab group-size {LAB}", "multiple of 32"),
+        ("lab discount --env CartPole-v1 --gamma 0.5", "Expected no --gamma"),
+        ("lab training --run nowhere --at 50", "Expected no --at"),
+        ("lab measure --env CartPole-v1 --theta t --replica 1", "--theta or --replica"),
+        (f"lab measure {LAB} --hidden 8", "no such layers"),
+        (f"lab drift {LAB.replace('steps 20', 'steps 3')}", "gradient that is not zero"),
     ],
 )
 def test_lab_errors_are_clear(command, message):

@@ -56,3 +56,21 @@ def test_zero_has_its_place_on_a_logarithmic_axis():
     axis = figure.axes[0]
     assert axis.get_xscale() == "symlog"
     assert [t.get_text() for t in axis.get_xticklabels()] == ["0", "0.001", "0.1"]
+
+
+def test_nothing_positive_on_a_logarithmic_axis(tmp_path):
+    zero = Line("a", [1, 2], [Interval(0.0, 0.0, 0.0), Interval(np.nan, np.nan, np.nan)])
+    figure = curves([(Panel("variance", log=True), [zero])], "N", "title", log_x=True)
+    save(figure, tmp_path / "figure")
+
+
+def test_words_look_the_same_whichever_others_there_are():
+    names = ["x", "y", "z"]
+    colours = []
+    for groups in (["z"], ["x", "z"]):
+        figure = dots(
+            ["a"] * len(groups), [(Panel("v"), [KNOWN] * len(groups))], "t", groups, names
+        )
+        handles, words = figure.axes[0].get_legend_handles_labels()
+        colours.append(handles[words.index("z")].lines[0].get_color())
+    assert colours[0] == colours[1]

@@ -56,6 +56,10 @@ def checked_psi(name: str, psi: Any, trajectories: Trajectories) -> Tensor:
     expected = f"Expected {name} to return Ψ, a floating-point tensor {list(mask.shape)}"
     if not isinstance(psi, Tensor):
         raise UsageError(f"{expected} (torch), got {type(psi).__name__}.")
+    if psi.layout != torch.strided or psi.device != mask.device:
+        raise UsageError(
+            f"{expected} that is dense and on {mask.device}, got {psi.layout} on {psi.device}."
+        )
     if psi.shape != mask.shape:
         raise UsageError(
             f"{expected} (replicas, trajectories, steps), got shape {list(psi.shape)}. A figure "
@@ -113,7 +117,7 @@ def _with_clear_errors(path: Path, name: str, function: Estimator) -> Estimator:
     def call(trajectories: Trajectories) -> Tensor:
         try:
             return function(trajectories)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             place = f"{path}{_line_in(path, error)}"
             raise UsageError(
                 f"{name} failed at {place}: {type(error).__name__}: {error}"
@@ -124,7 +128,7 @@ def _with_clear_errors(path: Path, name: str, function: Estimator) -> Estimator:
 
 def _line_in(path: Path, error: BaseException) -> str:
     """Where in the file an error came from, as ``:LINE``."""
-    if isinstance(error, SyntaxError):
+    if isinstance(error, SyntaxError) and error.filename == str(path) and error.lineno:
         return f":{error.lineno}"
     trace, line = error.__traceback__, ""
     while trace is not None:

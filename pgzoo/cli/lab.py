@@ -182,8 +182,12 @@ def _lab(
     from pgzoo.lab.problem import Problem, load_theta
     from pgzoo.lab.studies import Setup
 
+    _check_left_alone(name)
     if (env is None) == (run is None):
-        raise UsageError("Expected --env ENV or --run RUN, to say whose policy; got both or none.")
+        raise UsageError(
+            f"Expected either --env ENV or --run RUN, to say whose policy; got "
+            f"{'none' if run is None else 'both'}. Try `pgzoo lab {name} --env CartPole-v1`."
+        )
     if run is not None:
         given = {"--theta": theta, "--policy": policy, "--hidden": hidden}
         for flag, value in (given | {"--max-episode-steps": max_episode_steps}).items():
@@ -193,6 +197,10 @@ def _lab(
     else:
         if at is not None:
             raise UsageError("Expected --run RUN with --at: it is a share of a run's training.")
+        if theta is not None and replica is not None:
+            raise UsageError("Expected --theta or --replica, got both: each says which policy.")
+        if hidden is not None and policy in ("linear", "tabular"):
+            raise UsageError(f"Expected no --hidden with --policy {policy}: it has no such layers.")
         assert env is not None
         problem = Problem.initial(
             env,
@@ -216,10 +224,20 @@ def _lab(
     except UsageError:
         _remove_if_empty(folder)
         raise
-    console.print(f"\nResults: {folder}", highlight=False)
+    console.print(f"\nResults: {folder}", highlight=False, markup=False, soft_wrap=True)
     if interrupted:
         click.echo("Interrupted; what was complete is kept.", err=True)
         sys.exit(130)
+
+
+def _check_left_alone(study: str) -> None:
+    """What a study changes itself cannot be chosen."""
+    own = {"batch-size": "trajectories", "group-size": "group_size", "discount": "gamma"}
+    own |= {"training": "at"}
+    given = click.get_current_context().get_parameter_source(own.get(study, ""))
+    if given is click.core.ParameterSource.COMMANDLINE:
+        flag = "--" + own[study].replace("_", "-")
+        raise UsageError(f"Expected no {flag}: that is what this study changes. Leave it out.")
 
 
 def _make_folder(folder: Path) -> Path:
@@ -252,6 +270,8 @@ def _lab_results(name: str, setup: Any, folder: Path, progress: Any, console: Co
 
     if name == "measure":
         result = setup.measure(ZOO, progress)
+        if result.interrupted and not result.rows:
+            raise KeyboardInterrupt
         write_measurement(folder, result)
         progress.stop()
         print_measurement(console, result)

@@ -204,6 +204,11 @@ def _new_config(
             f"Expected --env, such as `pgzoo run {name} --env CartPole-v1`; `pgzoo list` names "
             "more."
         )
+    if options.get("compare_estimators") and options.get("diagnostics") == 0:
+        raise UsageError(
+            "Expected --diagnostics above 0 with --compare-estimators, got 0: they are compared "
+            "when there are diagnostics. Leave --diagnostics out for the default."
+        )
     policy = check_policy(options.get("policy", "mlp"))
     settings = agent.for_env(options["env"], policy, **chosen)
     return RunConfig(
@@ -241,7 +246,12 @@ def _check_same_options(
     had = vars(config) | config.hyperparameters
     for key, value in {"agent": name, **given}.items():
         if had[key] != value:
-            flag = "AGENT" if key == "agent" else "--" + key.replace("_", "-")
+            if key == "agent":
+                raise UsageError(
+                    f"Expected the agent that the run was started with, {had[key]}, got {name}. "
+                    f"Try `pgzoo run {had[key]} --resume …`, or start a new run without --resume."
+                )
+            flag = "--" + key.replace("_", "-")
             raise UsageError(
                 f"Expected {flag} {show(had[key])} as the run was started, got {show(value)}. "
                 "Leave the option out to go on with it, or start a new run without --resume."

@@ -41,9 +41,9 @@ from pgzoo.networks import MLP, Network
 from pgzoo.rollout import Trajectories, collect_episodes, joined_rows
 from pgzoo.seeding import Purpose, Seed, generators, start_seeds
 
-MOST_BLOCKS = 100
+LEAST_BLOCKS, MOST_BLOCKS = 20, 100
 MOST_ROWS = 4_096
-NUMBERS_IN_MEMORY = 2**26
+NUMBERS_IN_MEMORY, NUMBERS_IN_BLOCKS = 2**26, 2**27
 REFERENCE_FACTOR = 4
 SAMPLE, REFERENCE, CRITIC, HELD_OUT = range(4)
 Progress = Callable[[float, str], None]
@@ -64,6 +64,7 @@ class Settings:
             the very trajectories of each estimate.
         critic_trajectories: how many the separate critic is fitted on.
         seed: of all random numbers.
+        blocks: most blocks of estimates, whose means are what is kept.
     """
 
     trajectories: int = 32
@@ -72,8 +73,15 @@ class Settings:
     critic: str = "separate"
     critic_trajectories: int = 512
     seed: int = 0
+    blocks: int = MOST_BLOCKS
 
     def __post_init__(self) -> None:
+        if self.critic not in ("separate", "same"):
+            raise UsageError(f"Expected --critic separate or same, got {self.critic!r}.")
+        if self.reference_estimates is not None and self.reference_estimates < 1:
+            raise UsageError(
+                f"Expected --reference-estimates of at least 1, got {self.reference_estimates}."
+            )
         least = {"trajectories": 1, "estimates": 2, "critic_trajectories": 1, "seed": 0}
         for name, bound in least.items():
             if getattr(self, name) < bound:
@@ -83,7 +91,7 @@ class Settings:
     @property
     def block_size(self) -> int:
         """Estimates in a block."""
-        return -(-self.estimates // MOST_BLOCKS)
+        return -(-self.estimates // self.blocks)
 
     @property
     def num_blocks(self) -> int:
@@ -175,7 +183,9 @@ class Sampler:
         p = self.problem
         width = sum(p.network.sizes) if isinstance(p.network, MLP) else p.info.num_actions
         per_step = width + 16 + 4 * p.info.num_actions
-        rows = NUMBERS_IN_MEMORY // (per_step * (p.info.max_episode_steps or 1))
+        # The variance-optimal baseline takes two gradients of every trajectory.
+        per_row = per_step * (p.info.max_episode_steps or 1) + 2 * p.network.num_params
+        rows = NUMBERS_IN_MEMORY // per_row
         return max(1, min(rows, MOST_ROWS) // self.settings.trajectories)
 
     def sample(
@@ -236,6 +246,9 @@ def measure(
                 f"Expected groups of {estimator.group_size} for {estimator.label} to fill the "
                 f"{settings.trajectories} trajectories of an estimate."
             )
+    of_a_block = 2 * max(len(estimators), 1) * problem.network.num_params
+    most = max(LEAST_BLOCKS, NUMBERS_IN_BLOCKS // of_a_block)
+    settings = dataclasses.replace(settings, blocks=min(settings.blocks, most))
     started = time.perf_counter()
     sampler = Sampler(problem, settings)
     interrupted = False

@@ -283,13 +283,17 @@ def parse_estimators(
     """
     if not texts:
         raise UsageError("Expected at least one estimator, got none.")
-    repeated = sorted({t for t in texts if list(texts).count(t) > 1})
-    if repeated:
-        raise UsageError(f"Expected every --estimator once, got {repeated[0]} again.")
-    return [
+    parsed = [
         parse_estimator(t, trajectories=trajectories, group_size=group_size, gamma=gamma)
         for t in texts
     ]
+    for i, estimator in enumerate(parsed):
+        if same := [e.label for e in parsed[:i] if e.agent == estimator.agent]:
+            raise UsageError(
+                f"Expected every --estimator once, but {estimator.label} and {same[0]} are the "
+                "same."
+            )
+    return parsed
 
 
 def load_theta(path: Path) -> Tensor:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from pgzoo.errors import UsageError
@@ -37,7 +38,9 @@ PANELS = {
     "mse": Panel("mean squared error, E‖ĝ − g*‖²", log=True),
 }
 SHOWN = ("relative_variance", "direction", "scale", "variance")
+COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "collapse_padding": True, "pad_edge": False}
 SIGNIFICANT = 0.05
+BIASES = ("biased (p < 0.05, Holm)", "no bias found", "hidden by noise")
 
 
 def print_measurement(console: Console, result: Measurement) -> None:
@@ -48,33 +51,74 @@ def print_measurement(console: Console, result: Measurement) -> None:
         f"estimate\ng* is {'exact' if result.reference == 'exact' else 'the ' + result.reference},"
         f" ‖g*‖ = {np.linalg.norm(result.gradient):.4g}",
         highlight=False,
+        markup=False,
     )
     for kind, share in result.explained_variance.items():
         name = {"state": "V(s)", "action": "q(s, a)"}[kind]
         console.print(f"critic {name} explains {share:.0%} of the returns' variance")
-    table = Table(
-        title="p: unbiasedness, Holm-corrected; all 95% intervals are in lab.csv",
-        title_justify="left",
-        box=box.SIMPLE_HEAD,
+    _print_rows(
+        console,
+        "Spread of the estimates; all 95% intervals are in lab.csv",
+        ("variance", "relative variance", "SNR", "cos(ĝ, g*)", "steps"),
+        [
+            (
+                row.estimator,
+                number(row.properties.variance.point),
+                short(row.properties.relative_variance),
+                number(row.properties.snr.point),
+                number(row.properties.cosine.point),
+                f"{row.steps:,.0f}",
+            )
+            for row in result.rows
+        ],
     )
-    table.add_column("estimator", overflow="fold", min_width=20)
-    for name in ("relative variance", "variance", "cos(mean, g*)", "scale", "p", "steps"):
-        table.add_column(name, justify="right")
-    for row in result.rows:
-        q = row.properties
-        points = (q.variance, q.direction, q.scale)
-        p_value = f"{row.p_value:.4f}" if row.p_value >= 1e-4 else "<0.0001"
-        verdict = f"[red]{p_value}[/red]" if row.p_value < SIGNIFICANT else p_value
-        name = short_label(row.estimator)
-        cells = (short(q.relative_variance), *(f"{x.point:.3g}" for x in points), verdict)
-        table.add_row(name, *cells, f"{row.steps:,.0f}")
-    console.print(table)
+    _print_rows(
+        console,
+        "Bias; p: of unbiasedness, Holm-corrected",
+        ("bias²", "scale", "cos(mean, g*)", "MSE", "p"),
+        [
+            (
+                row.estimator,
+                short(row.properties.bias_squared),
+                number(row.properties.scale.point),
+                number(row.properties.direction.point),
+                number(row.properties.mse.point),
+                _verdict(row),
+            )
+            for row in result.rows
+        ],
+    )
     s = result.seconds
     console.print(
         f"{result.rows[0].estimates if result.rows else 0:,} estimates of each; environment "
         f"{s['environment']:.0f} s, gradients {s['gradients']:.0f} s",
         highlight=False,
     )
+
+
+def _print_rows(
+    console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
+) -> None:
+    """A table whose rows start with an estimator."""
+    table = Table(title=title, title_justify="left", **COMPACT)
+    table.add_column("estimator", overflow="fold", min_width=18)
+    for name in columns:
+        table.add_column(name, justify="right")
+    for estimator, *cells in rows:
+        table.add_row(escape(short_label(estimator)), *cells)
+    console.print(table)
+
+
+def _bias(row: Row) -> str:
+    """What can be said of an estimator, one of ``BIASES``."""
+    if row.p_value < SIGNIFICANT:
+        return BIASES[0]
+    return BIASES[1] if np.isfinite(row.properties.direction.point) else BIASES[2]
+
+
+def _verdict(row: Row) -> str:
+    p_value = f"{row.p_value:.4f}" if row.p_value >= 1e-4 else "<0.0001"
+    return f"[red]{p_value}[/red]" if row.p_value < SIGNIFICANT else p_value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -93,31 +137,40 @@ def print_points(
     points: Sequence[Point],
 ) -> None:
     """A study's table on screen; intervals are in ``lab.csv`` and the figure."""
-    table = Table(title=question, title_justify="left", box=box.SIMPLE_HEAD)
+    table = Table(title=question, title_justify="left", **COMPACT)
     if x_title:
-        table.add_column(x_title, justify="right")
-    table.add_column("estimator", overflow="fold", min_width=20)
+        table.add_column(x_title, justify="right", max_width=14)
+    table.add_column("estimator", overflow="fold", min_width=18)
     for name in quantities:
         table.add_column(name.replace("_", " "), justify="right")
     for point in points:
-        cells = [f"{getattr(point.row.properties, q).point:.3g}" for q in quantities]
+        cells = [number(getattr(point.row.properties, q).point) for q in quantities]
         x = [f"{point.x:g}"] if x_title else []
-        table.add_row(*x, short_label(point.row.estimator), *cells)
+        table.add_row(*x, escape(short_label(point.row.estimator)), *cells)
     console.print(table)
 
 
 def short_label(estimator: str) -> str:
-    """Without the names of options whose values say enough."""
-    name, _, options = estimator.partition(":") if ".py:" not in estimator else (estimator, "", "")
+    """Without the names of options whose values say enough, or the file of one's own."""
+    if ".py:" in estimator:
+        estimator = estimator.rpartition(".py:")[2]
+    name, _, options = estimator.partition(":")
     words = [o.removeprefix("baseline=").removesuffix("=yes") for o in options.split(",") if o]
     return " ".join([name, *(w.replace("_", "-") for w in words)])
 
 
 def short(interval: Interval) -> str:
-    """Three figures, with the interval."""
+    """Three figures, with the interval, for a table on screen."""
     if np.isnan(interval.low):
-        return f"{interval.point:.3g}"
-    return f"{interval.point:.3g} [{interval.low:.3g}, {interval.high:.3g}]"
+        return number(interval.point)
+    return f"{number(interval.point)} \\[{interval.low:.3g}, {interval.high:.3g}]"
+
+
+def number(x: float) -> str:
+    """Three figures."""
+    if np.isnan(x):
+        return "unknown"
+    return "∞" if np.isposinf(x) else f"{x:.3g}"
 
 
 def flat(row: Row) -> dict[str, Any]:
@@ -218,10 +271,8 @@ def explained_writing(folder: Path) -> Iterator[None]:
 def figure(rows: Sequence[Row], title: str) -> Any:
     """Relative variance, direction, scale and raw variance of all estimators."""
     panels = [(PANELS[k], [getattr(r.properties, k) for r in rows]) for k in SHOWN]
-    verdicts = [
-        "no bias found" if r.p_value >= SIGNIFICANT else "biased (p < 0.05, Holm)" for r in rows
-    ]
-    return dots([short_label(r.estimator) for r in rows], panels, title, verdicts)
+    labels = [short_label(r.estimator) for r in rows]
+    return dots(labels, panels, title, [_bias(r) for r in rows], BIASES)
 
 
 def write_events(folder: Path, rows: Sequence[tuple[int, Row]]) -> None:

@@ -80,7 +80,7 @@ class Properties:
         snr: its inverse, ‖E ĝ‖² / trace.
         bias_squared: ‖E ĝ − g*‖², an unbiased figure that may be negative.
         scale: ⟨E ĝ, g*⟩ / ‖g*‖²; 1 for an unbiased estimator.
-        direction: cosine of E ĝ with g*.
+        direction: cosine of E ĝ with g*; NaN, in [-1, 1], where noise hides even its sign.
         cosine: mean cosine of single estimates with g*.
         mse: E‖ĝ − g*‖².
         p_value: of the hypothesis E ĝ = g*.
@@ -119,25 +119,29 @@ def properties(sample: Blocks, reference: Reference, seed: int = 0) -> Propertie
         snr=intervals["snr"],
         bias_squared=squared_norm_interval(differences),
         scale=intervals["scale"],
-        direction=_direction(sample, reference, point["scale"], left_out["scale"]),
-        cosine=intervals["cosine"],
+        direction=_direction(sample, reference, intervals["scale"], left_out["scale"]),
+        cosine=_clipped(intervals["cosine"], 1.0),
         mse=_positive(point["mse"], left_out["mse"]),
         p_value=zero_mean_p_value(differences, seed),
     )
 
 
 def _direction(
-    sample: Blocks, reference: Reference, scale: Floats, scale_left_out: Floats
+    sample: Blocks, reference: Reference, scaling: Interval, scale_left_out: Floats
 ) -> Interval:
     """Cosine of E ĝ with g*, from how far E ĝ, stretched to fit, is beside g*.
 
     The factor is estimated too: what a block did to it is taken out of the block's difference.
+    Where the factor's interval contains zero not even the sign is known, and the cosine may be
+    anything.
     """
+    scale = scaling.point
     noise = 0.0 if reference.blocks is None else float(_moments(reference.blocks)[2])
     target = float((reference.gradient**2).sum()) - noise
-    if not np.isfinite(scale) or scale == 0 or target <= 0:
-        return Interval(np.nan, np.nan, np.nan)
     count = len(sample.mean)
+    has_sign = scaling.low > 0 or scaling.high < 0 or (count < MIN_BLOCKS and scale != 0)
+    if not np.isfinite(scale) or target <= 0 or not has_sign:
+        return Interval(np.nan, -1.0, 1.0)
     influence = (count - 1) * (scale - scale_left_out) / scale
     fitted = sample.mean - sample.mean.mean(0) * influence[:, None]
     differences = _differences(dataclasses.replace(sample, mean=fitted / scale), reference)
@@ -219,6 +223,11 @@ def _jackknife(point: Floats, left_out: Floats) -> Interval:
     error = np.sqrt((count - 1) / count * ((left_out - left_out.mean()) ** 2).sum())
     half = stats.t.ppf(0.975, count - 1) * error
     return Interval(float(point), float(point - half), float(point + half))
+
+
+def _clipped(interval: Interval, bound: float) -> Interval:
+    """Within [-bound, bound], of a figure that can be nowhere else."""
+    return Interval(*(float(np.clip(end, -bound, bound)) for end in dataclasses.astuple(interval)))
 
 
 def _positive(point: Floats, left_out: Floats) -> Interval:

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pgzoo.errors import UsageError
 from pgzoo.lab.measurement import REFERENCE, Measurement, Progress, Row, Sampler, Settings, measure
-from pgzoo.lab.problem import Problem, parse_estimators
+from pgzoo.lab.problem import Estimator, Problem, parse_estimators
 from pgzoo.lab.report import (
     PANELS,
     Point,
@@ -56,15 +56,18 @@ class Setup:
     seed: int | None = None
     estimators: tuple[str, ...] = ()
 
-    def measure(self, estimators: Sequence[str], progress: Progress) -> Measurement:
+    def parsed(self, estimators: Sequence[str]) -> list[Estimator]:
         """The setup's own estimators, else these."""
-        parsed = parse_estimators(
+        return parse_estimators(
             self.estimators or estimators,
             trajectories=self.settings.trajectories,
             group_size=self.group_size,
             gamma=self.problem.gamma,
         )
-        return measure(self.problem, parsed, self.settings, progress)
+
+    def measure(self, estimators: Sequence[str], progress: Progress) -> Measurement:
+        """The setup's own estimators, else these, on its policy."""
+        return measure(self.problem, self.parsed(estimators), self.settings, progress)
 
     def with_trajectories(self, count: int) -> Setup:
         """The same with another number of trajectories per estimate."""
@@ -114,14 +117,20 @@ def _batch_size(setup: Setup, progress: Progress) -> Iterator[Part]:
 
 def _group_size(setup: Setup, progress: Progress) -> Iterator[Part]:
     names = ("rloo", "dr-grpo", "grpo", "reinforce++-baseline")
-    n = max(setup.settings.trajectories, GROUP_SIZES[-1])
+    n = setup.settings.trajectories
     if n % GROUP_SIZES[-1]:
         raise UsageError(
             f"Expected --trajectories to be a multiple of {GROUP_SIZES[-1]}, the largest group of "
             f"this study; got {n}."
         )
     for k in GROUP_SIZES:
-        changed = dataclasses.replace(setup.with_trajectories(n), group_size=k)
+        changed = dataclasses.replace(setup, group_size=k)
+        for estimator in changed.parsed(names):
+            if estimator.group_size != k:
+                raise UsageError(
+                    f"Expected estimators whose groups this study can choose, got "
+                    f"{estimator.label} with K = {estimator.group_size}."
+                )
         yield _at(k, changed.measure(names, progress))
 
 
@@ -183,7 +192,7 @@ def _training(setup: Setup, progress: Progress) -> Iterator[Part]:
 def _drift(setup: Setup, progress: Progress) -> Iterator[Part]:
     names = ("rloo", "dr-grpo:clip=0.99", "dr-grpo:clip=0.2", "dr-grpo:clip=0.05")
     old = setup.problem.theta
-    direction, curvature = _ascent(setup)
+    direction, curvature = _ascent(setup, progress)
     for divergence in DIVERGENCES:
         step = float(np.sqrt(2 * divergence / curvature))
         moved = dataclasses.replace(setup.problem, theta=old + step * direction, behaviour=old)
@@ -191,7 +200,7 @@ def _drift(setup: Setup, progress: Progress) -> Iterator[Part]:
         yield _at(divergence, result)
 
 
-def _ascent(setup: Setup) -> tuple[Tensor, float]:
+def _ascent(setup: Setup, progress: Progress) -> tuple[Tensor, float]:
     """Unit vector of improvement, and the mean squared score along it.
 
     A small step δ along it changes the policy by ½ δ² times that, in nats per step (KL).
@@ -206,11 +215,18 @@ def _ascent(setup: Setup) -> tuple[Tensor, float]:
             gamma=problem.gamma,
         ),
         dataclasses.replace(settings, estimates=min(settings.estimates, 50)),
+        progress,
     )
     if result.interrupted:
         raise KeyboardInterrupt
     direction = torch.as_tensor(result.gradient, dtype=problem.theta.dtype)
-    direction = direction / direction.norm()
+    length = float(direction.norm())
+    if length == 0:
+        raise UsageError(
+            "Expected a policy with a gradient that is not zero, to drift along it; here no "
+            "trajectory had a return unlike the others. Take another policy, or a longer limit."
+        )
+    direction = direction / length
     sampler = Sampler(problem, settings)
     try:
         batch = sampler.sample(REFERENCE, range(1), settings.trajectories, act=problem.theta)
@@ -303,6 +319,8 @@ def run_study(
         for result, new in study.run(setup, progress):
             points += new
             interrupted = result.interrupted
+            if interrupted and not points:
+                raise KeyboardInterrupt
             parts.append(as_json(result))
             rows = [{"x": p.x, **flat(p.row)} for p in points]
             write_tables(folder, {"study": name, "question": study.question, "parts": parts}, rows)

@@ -46,11 +46,24 @@ def test_options_are_those_of_groups(tmp_path):
         ("def mine(t):\n    return t.reward.sum(-1)\n", r"got shape \[2, 2\].*unsqueeze"),
         ("def mine(t):\n    return t.action\n", r"got torch.int64. Convert it with .float"),
         ("def mine(t):\n    return t.reward / 0\n", "finite, got -?inf at replica 0, trajectory 0"),
+        (
+            "def mine(t):\n    return t.reward.to_sparse()\n",
+            "dense and on cpu, got torch.sparse_coo",
+        ),
+        ("def mine(t):\n    return t.reward.to('meta')\n", "dense and on cpu, got .* on meta"),
+        ("def mine(t):\n    raise SystemExit(3)\n", r"failed at .*mine.py:2: SystemExit: 3"),
     ],
 )
 def test_clear_errors(tmp_path, body, message):
     path = write(tmp_path, body)
     with pytest.raises(UsageError, match=message):
+        psi_of(path)
+
+
+def test_a_syntax_error_elsewhere_is_not_given_a_line_of_this_file(tmp_path):
+    write(tmp_path, "\n\n\n\nx = (\n", "helper_with_an_error.py")
+    path = write(tmp_path, "\nimport helper_with_an_error\n")
+    with pytest.raises(UsageError, match=r"mine.py:2 cannot be run: SyntaxError: .*helper_with"):
         psi_of(path)
 
 

@@ -96,6 +96,21 @@ def test_ctrl_c_keeps_complete_estimates(monkeypatch):
     assert [row.estimates for row in found.rows] == [25, 25]
 
 
+def test_large_policies_are_kept_in_fewer_blocks(monkeypatch):
+    assert results(LAKE, ("reinforce",), estimates=40).settings.blocks == 100
+    monkeypatch.setattr(measure_module, "NUMBERS_IN_BLOCKS", 30 * 2 * LAKE.network.num_params)
+    few = results(LAKE, ("reinforce",), estimates=90)
+    assert few.settings.num_blocks == 30
+    assert few.rows[0].estimates == 90
+
+
+def test_settings_are_checked():
+    with pytest.raises(UsageError, match="separate or same"):
+        Settings(critic="seperate")
+    with pytest.raises(UsageError, match="--reference-estimates of at least 1"):
+        Settings(reference_estimates=0)
+
+
 def test_critics_on_the_same_data_bias_the_estimate_less_noise_but_wrong():
     """A critic fitted to the very returns it is subtracted from shrinks the gradient."""
     apart = results(POLE, ("reinforce-baseline:baseline=value",), estimates=60).rows[0]
@@ -160,8 +175,10 @@ def test_estimators_are_checked(text, message):
 def test_lists_of_estimators_are_checked():
     with pytest.raises(UsageError, match="at least one"):
         estimators([])
-    with pytest.raises(UsageError, match="once, got rloo again"):
+    with pytest.raises(UsageError, match="rloo and rloo are the same"):
         estimators(["rloo", "grpo", "rloo"])
+    with pytest.raises(UsageError, match="are the same"):
+        estimators(["rloo:reward_to_go=yes", "rloo:reward-to-go=true"])
 
 
 def test_methods_keep_their_own_aggregation():

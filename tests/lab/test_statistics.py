@@ -54,7 +54,7 @@ class World:
             "snr": length / trace,
             "bias_squared": bias,
             "scale": dot / target,
-            "direction": dot / np.sqrt(length * target),
+            "direction": min(dot / np.sqrt(length * target), 1.0),
             "cosine": cosines.mean(),
             "mse": trace + bias,
         }
@@ -95,6 +95,22 @@ def test_nominal_95_percent_intervals_cover_93_to_97_percent(world, exact, monke
     slack = 3 * np.sqrt(0.05 * 0.95 / REPETITIONS) - 0.02  # of the simulation itself
     for name, count in hits.items():
         assert 0.93 - slack < count / REPETITIONS < 0.97 + slack, (name, count)
+
+
+@pytest.mark.parametrize("exact", [True, False])
+@pytest.mark.parametrize("signal", [0.02, 0.1, 0.3])
+def test_no_interval_pretends_to_know_what_noise_hides(signal, exact, monkeypatch):
+    monkeypatch.setattr(statistics, "SIGN_FLIPS", 19)
+    monkeypatch.setattr(statistics, "SIMULATIONS", 2_000)
+    rng, world = np.random.default_rng(1), World(signal, 0.0)
+    hits = dict.fromkeys(("relative_variance", "snr", "bias_squared", "direction"), 0)
+    for _ in range(300):
+        found = world.properties(rng, exact)
+        for name in hits:
+            interval = getattr(found, name)
+            hits[name] += interval.low <= world.truth[name] <= interval.high
+    for name, count in hits.items():
+        assert count / 300 > 0.91, (name, count)
 
 
 @pytest.mark.parametrize("dimension", [3, 300])
