@@ -114,6 +114,8 @@ def dots(
                 shown = [x for x in ends if np.isfinite(x) and x > 0] or [1.0]
                 axis.set_xlim(min(shown) / 2, 2 * max(shown))
                 _few_ticks(axis, max(shown) / min(shown))
+            if np.isnan([i.point for i in intervals]).all():
+                axis.text(0.5, 0.5, "unknown", transform=axis.transAxes, ha="center")
             for row, interval in zip(rows, intervals, strict=True):
                 if np.isposinf(interval.high):  # the interval has no upper end
                     text = "∞" if np.isposinf(interval.point) else "→"
@@ -202,7 +204,8 @@ def _few_ticks(axis: Axes, span: float) -> None:
     axis.xaxis.set_major_locator(
         LogLocator(subs=(1.0,) if span > 100 else (1.0, 2.0, 5.0), numticks=5)
     )
-    axis.xaxis.set_major_formatter("{x:g}")
+    if span <= 100:
+        axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter(NullFormatter())
 
 

@@ -114,6 +114,12 @@ class RunFolder:
             )
         return cls(path)
 
+    @property
+    def has_metrics(self) -> bool:
+        """Whether an iteration was completed."""
+        path = self.path / METRICS
+        return path.exists() and path.stat().st_size > 0
+
     def config(self) -> RunConfig:
         """The run's configuration.
 

@@ -346,3 +346,10 @@ def test_diagnostics_are_logged_at_their_rate_and_not_with_0():
     assert any(r["relative_variance_of_reinforce_batch_mean"] for r in rows)
     pgzoo(f"run reinforce {SMALL} --diagnostics 0 --out b --quiet")
     assert "snr" not in Path("b/metrics.csv").read_text().splitlines()[0]
+
+
+def test_an_estimator_that_fails_at_once_leaves_no_run():
+    Path("mine.py").write_text("def mine(t):\n    return t.colour\n")
+    output = pgzoo("run mine.py:mine --env CartPole-v1 --seeds 0 --steps 500 --out r", 2)
+    assert "mine.py:2" in output
+    assert not Path("r").exists()

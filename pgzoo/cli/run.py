@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -162,6 +163,7 @@ def _run(
 
     console = Console()
     options = {k: v for k, v in given.items() if v is not None}
+    is_new = False
     if resume is not None:
         if out is not None:
             raise UsageError("Expected --out or --resume, got both: a resumed run stays in place.")
@@ -174,7 +176,9 @@ def _run(
     else:
         config = _new_config(name, agent, options, chosen)
         prepare(config).initial_state()
-        folder = RunFolder.create(out or free_folder(name, config.env), config)
+        path = out or free_folder(name, config.env)
+        is_new = not path.exists()
+        folder = RunFolder.create(path, config)
     try:
         with TrainingDisplay(console, quiet) as display:
             summary = train(config, folder, display)
@@ -185,6 +189,10 @@ def _run(
             err=True,
         )
         sys.exit(130)
+    except UsageError as error:
+        if is_new and not folder.has_metrics and not isinstance(error.__cause__, OSError):
+            shutil.rmtree(folder.path)  # an estimator that failed at once leaves nothing of use
+        raise
     if not quiet:
         print_summary(console, summary)
         print_next_commands(console, folder.path, summary)
