@@ -10,7 +10,9 @@ demo: .venv/installed
 	$(BIN)/pgzoo run reinforce --env CartPole-v1
 	$(BIN)/pgzoo run reinforce-baseline --env CartPole-v1
 	@echo
-	@echo "The results are in the folders under runs/ named above. To see the curves:"
+	@echo "The results are in the folders under runs/ named above. The commands named there need"
+	@echo "    source .venv/bin/activate"
+	@echo "once. To see the curves:"
 	@echo "    $(BIN)/tensorboard --logdir runs     then open http://localhost:6006"
 
 test: lint
