@@ -297,6 +297,8 @@ def test_lab_takes_policies_of_runs_and_of_files():
         (f"lab measure {LAB} --gamma 1.5", "--gamma between 0 and 1"),
         ("lab training --env CartPole-v1 --estimates 2", "Expected --run RUN"),
         ("lab nonsense", "No such command"),
+        (f"lab measure {LAB} --estimator mine.py", "which of its functions"),
+        ("run mine.py --env CartPole-v1", "which of its functions"),
         (f"lab batch-size {LAB}", "Expected no --trajectories"),
         (f"lab group-size {LAB} --group-size 4", "Expected no --group-size"),
         (f"lab group-size {LAB}", "multiple of 32"),

@@ -118,6 +118,10 @@ def agent_class(name: str) -> type[Agent]:
         from pgzoo.agents.custom import custom_agent
 
         return custom_agent(name)
+    if name.endswith(".py"):
+        raise UsageError(
+            f"Expected FILE.py:FUNCTION, got {name!r}: which of its functions is the estimator?"
+        )
     if name not in AGENTS:
         near = difflib.get_close_matches(name, AGENTS, n=2, cutoff=0.5)
         hint = f"Did you mean {' or '.join(near)}? " if near else ""

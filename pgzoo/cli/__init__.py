@@ -49,6 +49,7 @@ def main() -> None:
 
     \b
     pgzoo run reinforce --env CartPole-v1     ten seeds at once, with error bars
+    pgzoo lab measure --env CartPole-v1       bias and variance of every estimator
     pgzoo list                                agents, environments, policies
     """  # noqa: D301
 
