@@ -340,10 +340,10 @@ class ReferenceOptions(Agent):
         kl = kl_estimate(trajectories.log_prob, model.reference_log_prob(trajectories), "k1")
         return torch.where(trajectories.mask, reward - self.kl_coef * kl, 0)
 
-    def episode_returns(self, trajectories: Trajectories, model: Model) -> Tensor:
-        """Penalised return of the whole episode at each of its steps, ``[S, N, T]``."""
-        reward, mask = self.penalized_reward(trajectories, model), trajectories.mask
-        return episode_return(reward, mask, self.gamma).unsqueeze(-1) * mask
+    def penalized_return(self, trajectories: Trajectories, model: Model) -> Tensor:
+        """R of every episode ``[S, N]``, from penalised rewards."""
+        reward = self.penalized_reward(trajectories, model)
+        return episode_return(reward, trajectories.mask, self.gamma)
 
     def surrogate(self, log_probs: Tensor, batch: Batch) -> Tensor:
         """The algorithm's own surrogate, less β·KL where the penalty is in the objective."""

@@ -32,4 +32,4 @@ class DrGRPO(GRPO):
 
     def returns(self, trajectories: Trajectories, model: Model) -> Tensor:
         """R at every step, ``[S, N, T]``."""
-        return self.episode_returns(trajectories, model)
+        return self.penalized_return(trajectories, model).unsqueeze(-1) * trajectories.mask

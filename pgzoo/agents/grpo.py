@@ -40,7 +40,7 @@ class GRPO(ReferenceOptions, ClipOptions, GroupOptions):
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """The group's advantage at every step ``[S, N, T]``."""
-        returns = self.episode_returns(trajectories, model)[..., 0]
+        returns = self.penalized_return(trajectories, model)
         return self.group_advantage(returns).unsqueeze(-1) * trajectories.mask
 
     def group_advantage(self, returns: Tensor) -> Tensor:

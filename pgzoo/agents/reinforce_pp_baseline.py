@@ -40,6 +40,6 @@ class ReinforcePPBaseline(ReferenceOptions, ClipOptions, GroupOptions):
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """Centred, then whitened ``[S, N, T]``."""
         mask = trajectories.mask
-        returns = self.episode_returns(trajectories, model)[..., 0]
+        returns = self.penalized_return(trajectories, model)
         centered = group_center(returns, self.group_size).unsqueeze(-1) * mask
         return whiten(centered, mask)

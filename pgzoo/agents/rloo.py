@@ -54,14 +54,16 @@ class RLOO(ReferenceOptions, GroupOptions):
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """Return less the mean of the other members ``[S, N, T]``."""
-        returns, mask = self.returns(trajectories, model), trajectories.mask
+        mask = trajectories.mask
         if self.reward_to_go:
+            returns = self.returns(trajectories, model)
             return leave_one_out_per_step(returns, mask, self.group_size)
-        return leave_one_out(returns[..., 0], self.group_size).unsqueeze(-1) * mask
+        whole = self.penalized_return(trajectories, model)
+        return leave_one_out(whole, self.group_size).unsqueeze(-1) * mask
 
     def returns(self, trajectories: Trajectories, model: Model) -> Tensor:
         """R at every step, or G_t, ``[S, N, T]``."""
+        mask = trajectories.mask
         if self.reward_to_go:
-            reward = self.penalized_reward(trajectories, model)
-            return returns_to_go(reward, trajectories.mask, self.gamma)
-        return self.episode_returns(trajectories, model)
+            return returns_to_go(self.penalized_reward(trajectories, model), mask, self.gamma)
+        return self.penalized_return(trajectories, model).unsqueeze(-1) * mask
