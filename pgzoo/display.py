@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
@@ -129,12 +130,12 @@ def spread(returns: NDArray[np.float64]) -> str:
         return "…"
     if len(known) == 1:
         return f"{known[0]:.{decimals(known[0])}f}"
-    return f"{_mean_and_spread(known)} over {len(known)} seeds"
+    return f"{_plus_minus(known.mean(), known.std(ddof=1))} over {len(known)} seeds"
 
 
-def _mean_and_spread(returns: NDArray[np.float64]) -> str:
-    digits = decimals(returns.mean())
-    return f"{returns.mean():.{digits}f} ± {returns.std(ddof=1):.{digits}f}"
+def _plus_minus(mean: float, spread: float) -> str:
+    digits = decimals(mean)
+    return f"{mean:.{digits}f} ± {spread:.{digits}f}"
 
 
 def duration(seconds: float) -> str:
@@ -150,8 +151,8 @@ def duration(seconds: float) -> str:
 def print_summary(console: Console, summary: dict[str, Any]) -> None:
     """The results of a finished run: a row per seed, and all together."""
     table = Table(
-        title=f"{summary['agent']} on {summary['env']}: {summary['eval_episodes']} fresh episodes "
-        "of every trained policy",
+        title=f"{escape(summary['agent'])} on {summary['env']}: {summary['eval_episodes']} fresh "
+        "episodes of every trained policy",
         title_justify="left",
     )
     for name in ("seed", "return", "solved", "steps to threshold", "steps"):
@@ -164,10 +165,7 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
         strict=True,
     )
     for seed, mean, std, solved, reached, steps, failed in list(rows)[:MOST_SEEDS_LISTED]:
-        digits = 1 if mean is None else decimals(mean)
-        result = (
-            f"{mean:.{digits}f} ± {std:.{digits}f}" if failed is None else f"[red]{failed}[/red]"
-        )
+        result = _plus_minus(mean, std) if failed is None else f"[red]{failed}[/red]"
         verdict = "" if solved is None else "[green]yes[/green]" if solved else "no"
         table.add_row(str(seed), result, verdict, f"{reached:,}" if reached else "–", f"{steps:,}")
     console.print(table)
@@ -206,13 +204,13 @@ def print_evaluation(
     episodes = len(next(iter(returns.values())))
     manner = "most probable actions" if greedy else "sampled actions"
     title = f"{config.agent} on {config.env}: {episodes} fresh episodes of every policy, {manner}"
-    table = Table(title=title, title_justify="left")
+    table = Table(title=escape(title), title_justify="left")
     for name in ("seed", "return", "least", "median", "greatest"):
         table.add_column(name, justify="right")
     for seed, row in returns.items():
         digits = decimals(row.mean())
         numbers = (f"{x:.{digits}f}" for x in (row.min(), np.median(row), row.max()))
-        table.add_row(str(seed), _mean_and_spread(row), *numbers)
+        table.add_row(str(seed), _plus_minus(row.mean(), row.std(ddof=1)), *numbers)
     console.print(table)
     console.print(_over_seeds([row.mean() for row in returns.values()]), highlight=False)
 
@@ -231,5 +229,8 @@ def print_next_commands(console: Console, path: Path, summary: dict[str, Any]) -
         (f"pgzoo run {other} --env {summary['env']}", "another agent to compare with"),
     )
     width = max(len(command) for command, _ in commands)
-    lines = [f"  {command:{width}}  [dim]# {purpose}[/dim]" for command, purpose in commands]
-    console.print(f"\nResults: {path}\nNext:", *lines, sep="\n", highlight=False, soft_wrap=True)
+    lines = [
+        f"  {escape(f'{command:{width}}')}  [dim]# {purpose}[/dim]" for command, purpose in commands
+    ]
+    head = f"\nResults: {escape(str(path))}\nNext:"
+    console.print(head, *lines, sep="\n", highlight=False, soft_wrap=True)

@@ -15,7 +15,7 @@ from pgzoo.agents.base import Agent, CriticOptions
 from pgzoo.batch import Batch, deal
 from pgzoo.diagnostics import Metrics, explained_variance
 from pgzoo.gradients import policy_gradient, weigh
-from pgzoo.model import Model, of_actions
+from pgzoo.model import Model, value_of_action
 from pgzoo.rollout import Trajectories
 
 
@@ -145,7 +145,7 @@ def fit_critic(
     assert model.critic is not None
     mask = trajectories.mask
     target = agent.critic_target(trajectories, model)
-    before = _select(model.critic_outputs(trajectories.obs, mask), trajectories.action)
+    before = value_of_action(model.critic_outputs(trajectories.obs, mask), trajectories.action)
     flat = [x.flatten(1, 2) for x in (trajectories.obs, trajectories.action, before, target)]
     replica = torch.arange(len(mask), device=mask.device).unsqueeze(1)
     losses: list[Tensor] = []
@@ -154,7 +154,7 @@ def fit_critic(
     ):
         obs, action, old_value, wanted = (x[replica, index] for x in flat)
         phi = critic.values.detach().requires_grad_()
-        value = _select(model.critic.apply(phi, obs), action)
+        value = value_of_action(model.critic.apply(phi, obs), action)
         terms = torch.where(real, agent.critic_loss(value, old_value, wanted), 0)
         loss = terms.sum(1) / real.sum(1).clamp(min=1)
         (gradient,) = torch.autograd.grad(loss.sum(), phi)
@@ -163,10 +163,3 @@ def fit_critic(
     last_epoch = torch.stack(losses[-agent.critic_minibatches :]).mean(0)
     explained = explained_variance(before, target, mask)
     return critic, {"critic_loss": last_epoch, "explained_variance": explained}
-
-
-def _select(outputs: Tensor, action: Tensor) -> Tensor:
-    """V(s), or q(s, a) of the action taken: ``[..., out]`` → ``[...]``."""
-    if outputs.shape[-1] == 1:
-        return outputs.squeeze(-1)
-    return of_actions(outputs, action)

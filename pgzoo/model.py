@@ -93,6 +93,11 @@ def of_actions(figures: Tensor, action: Tensor) -> Tensor:
     return figures.gather(-1, action.unsqueeze(-1)).squeeze(-1)
 
 
+def value_of_action(outputs: Tensor, action: Tensor) -> Tensor:
+    """Of a critic's outputs V(s), or q(s, a) of the action taken: ``[..., out]`` → ``[...]``."""
+    return outputs.squeeze(-1) if outputs.shape[-1] == 1 else of_actions(outputs, action)
+
+
 def entropy(log_probs: Tensor) -> Tensor:
     """Entropy in nats, ``[...]``, of log-probabilities ``[..., A]``."""
     return -(log_probs.exp() * log_probs).sum(-1)

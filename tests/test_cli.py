@@ -264,7 +264,6 @@ def test_tables_of_the_laboratory_fit_80_columns(study, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     budget = "--estimates 12 --reference-estimates 12 --critic-trajectories 16 --hidden 4"
     output = pgzoo(f"lab {study} --env CartPole-v1 --max-episode-steps 9 {budget} --out lab")
-    assert max(len(line) for line in output.splitlines() if "Results" not in line) <= 80
     heads = {"drift": "squared variance direction", "measure": "steps MSE p"}
     for word in heads.get(study, "direction scale variance").split():
         assert re.search(rf"\b{word}\b", output.partition("sampling …")[2])
@@ -348,6 +347,16 @@ def test_diagnostics_are_logged_at_their_rate_and_not_with_0():
     assert any(r["relative_variance_of_reinforce_batch_mean"] for r in rows)
     pgzoo(f"run reinforce {SMALL} --diagnostics 0 --out b --quiet")
     assert "snr" not in Path("b/metrics.csv").read_text().splitlines()[0]
+
+
+def test_brackets_in_names_are_no_markup():
+    Path("[b]").mkdir()
+    Path("[b]/mine.py").write_text("def mine(t):\n    return t.reward\n")
+    options = "--env CartPole-v1 --seeds 0 --steps 500"
+    assert "mk[/3]" in pgzoo(f"run [b]/mine.py:mine {options} --out mk[/3]")
+    assert "is complete" in pgzoo("run [b]/mine.py:mine --resume mk[/3]")
+    assert "[b]/mine.py:mine on" in " ".join(pgzoo("eval mk[/3] --episodes 2").split())
+    assert "mine" in pgzoo(f"lab measure {LAB} --estimator [b]/mine.py:mine --out lab[/1]")
 
 
 def test_an_estimator_that_fails_at_once_leaves_no_run():

@@ -172,7 +172,7 @@ def _run(
         _check_same_options(config, name, options, chosen)
         prepare(config)
         if folder.summary() is not None and not quiet:
-            console.print(f"{resume} is complete; nothing is left to train.")
+            console.print(f"{resume} is complete; nothing is left to train.", markup=False)
     else:
         config = _new_config(name, agent, options, chosen)
         prepare(config).initial_state()

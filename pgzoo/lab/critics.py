@@ -12,7 +12,7 @@ from pgzoo.diagnostics import explained_variance
 from pgzoo.estimators import returns_to_go, root_mean_square
 from pgzoo.lab.problem import Problem
 from pgzoo.learner import Parameters, fit_critic
-from pgzoo.model import Model, of_actions
+from pgzoo.model import Model, value_of_action
 from pgzoo.networks import Network
 from pgzoo.rollout import Trajectories
 from pgzoo.seeding import Purpose, Seed, generators
@@ -59,7 +59,6 @@ def quality(problem: Problem, network: Network, phi: Tensor, trajectories: Traje
     """Explained variance of the returns of other trajectories ``[1, N, T]``."""
     model = Model(problem.network, problem.theta.unsqueeze(0), network, phi)
     outputs = model.critic_outputs(trajectories.obs, trajectories.mask)
-    if outputs.shape[-1] > 1:
-        outputs = of_actions(outputs, trajectories.action).unsqueeze(-1)
+    value = value_of_action(outputs, trajectories.action)
     target = returns_to_go(trajectories.reward, trajectories.mask, problem.gamma)
-    return explained_variance(outputs.squeeze(-1), target, trajectories.mask).item()
+    return explained_variance(value, target, trajectories.mask).item()

@@ -100,13 +100,21 @@ def _print_rows(
     console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
 ) -> None:
     """A table whose rows start with an estimator."""
-    table = Table(title=title, title_justify="left", **COMPACT)
-    table.add_column("estimator", overflow="fold", min_width=18)
-    for name in columns:
-        table.add_column(name, justify="right")
+    table = _table(title, columns)
     for estimator, *cells in rows:
         table.add_row(escape(short_label(estimator)), *cells)
     console.print(table)
+
+
+def _table(title: str, columns: Sequence[str], x_title: str = "") -> Table:
+    """With a column for what a study changes, if it is named, and one for estimators."""
+    table = Table(title=title, title_justify="left", **COMPACT)
+    if x_title:
+        table.add_column(x_title, justify="right", max_width=14)
+    table.add_column("estimator", overflow="fold", min_width=18)
+    for name in columns:
+        table.add_column(name, justify="right")
+    return table
 
 
 def _bias(row: Row) -> str:
@@ -137,12 +145,7 @@ def print_points(
     points: Sequence[Point],
 ) -> None:
     """A study's table on screen; intervals are in ``lab.csv`` and the figure."""
-    table = Table(title=question, title_justify="left", **COMPACT)
-    if x_title:
-        table.add_column(x_title, justify="right", max_width=14)
-    table.add_column("estimator", overflow="fold", min_width=18)
-    for name in quantities:
-        table.add_column(name.replace("_", " "), justify="right")
+    table = _table(question, [q.replace("_", " ") for q in quantities], x_title)
     for point in points:
         cells = [number(getattr(point.row.properties, q).point) for q in quantities]
         x = [f"{point.x:g}"] if x_title else []
