@@ -345,7 +345,7 @@ def _fit_critics(
     kinds: set[str] = {e.agent.critic for e in estimators if e.agent.critic != "none"}
     if sampler.settings.critic == "same":
         kinds = set()  # they are fitted on each estimate's own trajectories
-    if problem.exact_mdp() is None:
+    if problem.exact_mdp is None:
         kinds |= {"state"}  # the sampled reference needs it
     if not kinds:
         return {}, {}
@@ -381,7 +381,7 @@ def _reference(
     progress: Progress,
 ) -> tuple[Reference, str]:
     """g*: exact on a finite MDP, else the mean of an independent sample of unbiased estimates."""
-    mdp, horizon = problem.exact_mdp(), problem.info.max_episode_steps
+    mdp, horizon = problem.exact_mdp, problem.info.max_episode_steps
     assert horizon is not None
     if mdp is not None:
         theta = problem.theta.unsqueeze(0)

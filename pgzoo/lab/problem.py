@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -152,6 +153,7 @@ class Problem:
             **options,
         )
 
+    @cached_property
     def exact_mdp(self) -> FiniteMDP | None:
         """The environment's transition table, where it publishes one over these observations."""
         env = gym.make(self.env)

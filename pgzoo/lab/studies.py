@@ -125,13 +125,14 @@ def _group_size(setup: Setup, progress: Progress) -> Iterator[Part]:
         )
     for k in GROUP_SIZES:
         changed = dataclasses.replace(setup, group_size=k)
-        for estimator in changed.parsed(names):
+        parsed = changed.parsed(names)
+        for estimator in parsed:
             if estimator.group_size != k:
                 raise UsageError(
                     f"Expected estimators whose groups this study can choose, got "
                     f"{estimator.label} with K = {estimator.group_size}."
                 )
-        yield _at(k, changed.measure(names, progress))
+        yield _at(k, measure(changed.problem, parsed, changed.settings, progress))
 
 
 def _gae(setup: Setup, progress: Progress) -> Iterator[Part]:
