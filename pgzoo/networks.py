@@ -8,7 +8,7 @@ replica's own gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
@@ -26,7 +26,6 @@ Pullback = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
 Σ_b w_eb (∂out_b/∂θ)ᵀ direction_b over each part, ``[K, E, P]``."""
 
 ROWS_IN_CACHE = 4096
-COLUMNS = 128
 
 
 class Network(Protocol):
@@ -129,21 +128,30 @@ class MLP:
         layers = [(bias[0], weight[0]) for bias, weight in self._layers(theta.unsqueeze(0))]
         inputs = [self._inputs(obs).to(theta.dtype)]
         for bias, weight in layers[:-1]:
-            inputs.append(torch.addmm(bias, inputs[-1], weight).tanh_())
+            # tanh x = 2σ(2x) − 1, and torch's σ is ten times as fast as its tanh.
+            x = torch.addmm(bias, inputs[-1], weight).mul_(2).sigmoid_()
+            inputs.append(x.mul_(2).sub_(1))
         output = torch.addmm(layers[-1][0], inputs[-1], layers[-1][1])
+
+        def of_block(delta: Tensor, weights: Tensor, parts: Sequence[int], rows: slice) -> Tensor:
+            w = _padded(weights.T, parts).transpose(1, 2).contiguous()
+            sums: list[Tensor] = []
+            for i in reversed(range(len(layers))):
+                x = inputs[i][rows]
+                d = _padded(delta, parts)
+                sums += [w @ d, _weighted_products(_padded(x, parts), d, w)]
+                if i:
+                    back = delta @ layers[i][1].T
+                    delta = back.addcmul_(x.square(), back, value=-1)
+            return torch.cat(sums[::-1], dim=-1)
 
         @torch.no_grad()
         def pullback(direction: Tensor, weights: Tensor, lengths: Sequence[int]) -> Tensor:
-            sums: list[Tensor] = []
-            delta = direction
-            per_part = _parts(weights.T, lengths).transpose(1, 2).contiguous()
-            for i in reversed(range(len(layers))):
-                x, d = _parts(inputs[i], lengths), _parts(delta, lengths)
-                sums += [per_part @ d, _weighted_products(x, d, per_part)]
-                if i:
-                    back = delta @ layers[i][1].T
-                    delta = back.addcmul_(inputs[i].square(), back, value=-1)
-            return torch.cat(sums[::-1], dim=-1)
+            blocks, first = [], 0
+            for parts in _blocks(lengths):
+                rows = slice(first, first := first + sum(parts))
+                blocks.append(of_block(direction[rows], weights[:, rows], parts, rows))
+            return torch.cat(blocks)
 
         return output, pullback
 
@@ -163,7 +171,18 @@ class MLP:
         return obs.reshape(-1, self.sizes[0])
 
 
-def _parts(x: Tensor, lengths: Sequence[int]) -> Tensor:
+def _blocks(lengths: Sequence[int]) -> Iterator[list[int]]:
+    """Consecutive parts together, as many as stay in the cache."""
+    block: list[int] = []
+    for length in lengths:
+        if block and sum(block) + length > ROWS_IN_CACHE:
+            yield block
+            block = []
+        block.append(length)
+    yield block
+
+
+def _padded(x: Tensor, lengths: Sequence[int]) -> Tensor:
     """Consecutive parts of ``[B, ...]``, padded with zeros: ``[K, longest, ...]``."""
     if len(lengths) == 1:
         return x.unsqueeze(0)
@@ -173,18 +192,14 @@ def _parts(x: Tensor, lengths: Sequence[int]) -> Tensor:
 def _weighted_products(x: Tensor, delta: Tensor, weights: Tensor) -> Tensor:
     """Σ_t w_ket x_kt ⊗ delta_kt: ``[K, T, n]``, ``[K, T, m]``, ``[K, E, T]`` → ``[K, E, n·m]``.
 
-    The narrower factor carries the weights, several at a time where it is very narrow.
+    The narrower factor carries the weights: one product with all of them side by side.
     """
     n, m = x.shape[2], delta.shape[2]
     narrow, wide = (x, delta) if n < m else (delta, x)
     columns = narrow.transpose(1, 2).contiguous().unsqueeze(1)
-    products = []
-    for several in weights.split(max(1, COLUMNS // narrow.shape[2]), dim=1):
-        carried = columns * several.unsqueeze(2)
-        product = carried.flatten(1, 2) @ wide
-        products.append(product.unflatten(1, carried.shape[1:3]))
-    matrices = torch.cat(products, dim=1)
-    return (matrices if n < m else matrices.transpose(2, 3)).flatten(2)
+    carried = columns * weights.unsqueeze(2)
+    products = (carried.flatten(1, 2) @ wide).unflatten(1, carried.shape[1:3])
+    return (products if n < m else products.transpose(2, 3)).flatten(2)
 
 
 def _orthogonal(generator: np.random.Generator, n: int, m: int) -> np.ndarray:

@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy.linalg.lapack import dpstrf
 from torch import Tensor
 
-from pgzoo.networks import Network, Pullback
+from pgzoo.networks import ROWS_IN_CACHE, Network, Pullback
 from pgzoo.rollout import Trajectories
 
 NEGLIGIBLE = 1e-10
@@ -59,7 +59,7 @@ class ScoreFunctions:
         sums = []
         for s, w in enumerate(self._of_steps(weights)):
             spanning, coefficients = _span(w)
-            few = self._pullbacks[s](self._scores[s], w[spanning], [w.shape[1]])[0]
+            few = _over_all(self._pullbacks[s], self._scores[s], w[spanning])
             sums.append(coefficients @ few)
         return torch.stack(sums)
 
@@ -78,13 +78,19 @@ class ScoreFunctions:
         for s, pullback in enumerate(self._pullbacks):
             w = flat[s].index_select(0, self._steps[s])
             direction = w - self._probabilities[s] * w.sum(1, keepdim=True)
-            sums.append(pullback(direction, torch.ones_like(w[:, :1]).T, [len(w)])[0, 0])
+            sums.append(_over_all(pullback, direction, torch.ones_like(w[:, :1]).T)[0])
         return torch.stack(sums)
 
     def _of_steps(self, weights: Tensor) -> list[Tensor]:
         """Of weights ``[S, E, N, T]``, those of each replica's real steps, ``[E, B]``."""
         flat = weights.flatten(2).to(self.log_probs.dtype)
         return [w.index_select(1, steps) for w, steps in zip(flat, self._steps, strict=True)]
+
+
+def _over_all(pullback: Pullback, direction: Tensor, weights: Tensor) -> Tensor:
+    """Sums over all observations, ``[E, P]``, from those over pieces that stay in the cache."""
+    pieces = [len(piece) for piece in direction.split(ROWS_IN_CACHE)]
+    return pullback(direction, weights, pieces).sum(0)
 
 
 def _span(weights: Tensor) -> tuple[list[int], Tensor]:
