@@ -167,7 +167,7 @@ def drift(model: Model, theta: Tensor, trajectories: Trajectories) -> Metrics:
         trajectories: the batch.
     """
     mask = trajectories.mask
-    moved = Model(model.policy, theta).log_probs(trajectories.obs, mask)
+    moved = Model(model.policy, theta).log_probs(trajectories)
     log_prob = of_actions(moved, trajectories.action)
     weight = aggregation_weights(mask, "step-mean")
     kl = torch.where(mask, kl_estimate(trajectories.log_prob, log_prob, "k3"), 0)

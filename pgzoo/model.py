@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -32,51 +33,56 @@ class Model:
     critic: Network | None = None
     phi: Tensor | None = None
     reference: Tensor | None = None
-    known: dict[tuple[int, int], Any] = field(default_factory=dict, repr=False, compare=False)
+    known: dict[tuple[str, int, int], Any] = field(default_factory=dict, repr=False, compare=False)
 
-    def log_probs(self, obs: Tensor, mask: Tensor) -> Tensor:
-        """log π(·|s) ``[S, N, T, A]`` of observations ``[S, N, T, *obs]``."""
-        return self._ask(self.policy, self.theta, obs, mask).log_softmax(-1)
+    def log_probs(self, trajectories: Trajectories) -> Tensor:
+        """log π(·|s_t) ``[S, N, T, A]``; anything where the mask is false."""
+        scores = self.known.get(("scores", id(self.theta), id(trajectories)))
+        if scores is not None:
+            return scores[2].log_probs
+        return self._ask(self.policy, self.theta, trajectories)[:, :, :-1].log_softmax(-1)
 
-    def critic_outputs(self, obs: Tensor, mask: Tensor) -> Tensor:
-        """What the critic says ``[S, N, T, out]``, zero where the mask is false."""
+    def critic_outputs(self, trajectories: Trajectories) -> Tensor:
+        """What the critic says of s_0 … s_T, ``[S, N, T + 1, out]``; see ``observations``."""
         if self.critic is None or self.phi is None:
             raise ValueError("This agent has no critic, so there are no values to ask for.")
-        return self._ask(self.critic, self.phi, obs, mask)
+        return self._ask(self.critic, self.phi, trajectories)
 
-    @torch.no_grad()
-    def _ask(self, network: Network, parameters: Tensor, obs: Tensor, mask: Tensor) -> Tensor:
-        """Outputs, zero where the mask is false."""
-        key = id(parameters), id(obs)
-        answer = self.known.get(key)
-        if answer is None or answer[2] is not mask:
-            outputs = apply_where(network, parameters, obs, mask)
-            # What the ids belong to is kept alive with the answer.
-            answer = self.known[key] = parameters, obs, mask, outputs
-        return answer[3]
+    def values(self, trajectories: Trajectories) -> Tensor:
+        """V of s_0 … s_T, ``[S, N, T + 1]``; of a critic for every action, its expectation."""
+        outputs = self.critic_outputs(trajectories)
+        if outputs.shape[-1] == 1:
+            return outputs.squeeze(-1)
+        log_probs = self._ask(self.policy, self.theta, trajectories).log_softmax(-1)
+        return (log_probs.exp() * outputs).sum(-1)
 
     def scores(self, trajectories: Trajectories) -> ScoreFunctions:
         """∇log π of all steps."""
-        key = id(self.theta), id(trajectories)
-        answer = self.known.get(key)
-        if answer is None:
-            scores = ScoreFunctions(self.policy, self.theta, trajectories)
-            answer = self.known[key] = self.theta, trajectories, scores
-            # The policy need not be asked again: log-probabilities are preferences, too.
-            steps = trajectories.obs, trajectories.mask
-            self.known[id(self.theta), id(trajectories.obs)] = self.theta, *steps, scores.log_probs
-        return answer[2]
+        return self._once(
+            "scores",
+            self.theta,
+            trajectories,
+            lambda: ScoreFunctions(self.policy, self.theta, trajectories),
+        )
 
-    def values(self, obs: Tensor, mask: Tensor) -> Tensor:
-        """V(s) ``[S, N, T]``; of a critic for every action, its expectation under the policy."""
-        outputs = self.critic_outputs(obs, mask)
-        if outputs.shape[-1] == 1:
-            return outputs.squeeze(-1)
-        return (self.log_probs(obs, mask).exp() * outputs).sum(-1)
+    @torch.no_grad()
+    def _ask(self, network: Network, parameters: Tensor, trajectories: Trajectories) -> Tensor:
+        """Outputs for s_0 … s_T, from one pass: nearly every state is before and after a step."""
+        return self._once(
+            "outputs",
+            parameters,
+            trajectories,
+            lambda: apply_where(network, parameters, *trajectories.observations()),
+        )
 
-    def action_values(self, obs: Tensor, mask: Tensor) -> Tensor:
-        """q(s, a) for every action, ``[S, N, T, A]``."""
-        return self.critic_outputs(obs, mask)
+    def _once(
+        self, what: str, parameters: Tensor, trajectories: Trajectories, answer: Callable[[], Any]
+    ) -> Any:
+        key = what, id(parameters), id(trajectories)
+        if key not in self.known:
+            # What the ids belong to is kept alive with the answer.
+            self.known[key] = parameters, trajectories, answer()
+        return self.known[key][2]
 
     @torch.no_grad()
     def reference_log_prob(self, trajectories: Trajectories) -> Tensor:

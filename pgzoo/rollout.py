@@ -27,7 +27,8 @@ class Trajectories:
 
     A row is one complete episode (Monte Carlo methods) or a fixed-length segment that may hold
     several episodes (temporal-difference methods). Where ``mask`` is false there is no transition
-    (padding, or the step on which a sub-environment was reset) and nothing may be read.
+    (padding, or the step on which a sub-environment was reset) and nothing may be read. Of two real
+    steps in succession, the first one's next observation is the second one's observation.
 
     Attributes:
         obs: observation before the action, ``[S, N, T, *obs]``.
@@ -55,6 +56,21 @@ class Trajectories:
     def num_steps(self) -> Tensor:
         """Real transitions of each replica, ``[S]``."""
         return self.mask.sum((1, 2))
+
+    def observations(self) -> tuple[Tensor, Tensor]:
+        """Observations s_0 … s_T, before and after all steps, and where there are any.
+
+        Returns:
+            ``[S, N, T + 1, *obs]``, and bool ``[S, N, T + 1]``.
+        """
+        before, after = (torch.nn.functional.pad(self.mask, p) for p in ((0, 1), (1, 0)))
+        is_before = before.view(*before.shape, *[1] * (self.obs.ndim - before.ndim))
+        obs = torch.where(
+            is_before,
+            torch.cat([self.obs, self.next_obs[:, :, -1:]], dim=2),
+            torch.cat([self.obs[:, :, :1], self.next_obs], dim=2),
+        )
+        return obs, before | after
 
     def scale_rewards(self, factor: float | Tensor) -> Trajectories:
         """The same with other units of reward; a tensor has one for each replica, ``[S, 1, 1]``."""

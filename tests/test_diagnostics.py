@@ -26,7 +26,7 @@ PLAIN = {"aggregation": "sum", "psi_scale": "none", "episodes": 8}
 
 def on_policy(model, group_size=1):
     t = dataclasses.replace(make_trajectories(LENGTHS), group_size=group_size)
-    log_probs = model.log_probs(t.obs, t.mask)
+    log_probs = model.log_probs(t)
     return dataclasses.replace(t, log_prob=of_actions(log_probs, t.action))
 
 
@@ -76,7 +76,7 @@ def test_jackknife_agrees_with_independent_batches_where_units_are_tied():
     one = Model(model.policy, model.theta[:1])
     agent = agent_class("reinforce++")(episodes=64)
     pool = dataclasses.replace(make_trajectories([[5] * 4096]))
-    log_probs = one.log_probs(pool.obs, pool.mask)
+    log_probs = one.log_probs(pool)
     pool = dataclasses.replace(pool, log_prob=of_actions(log_probs, pool.action))
     draws = [torch.randperm(4096, generator=generator)[:64].unsqueeze(0) for _ in range(300)]
     batches = [pool.rows(index) for index in draws]
@@ -92,7 +92,7 @@ def test_noise_scale_does_not_depend_on_the_batch_size():
     one = Model(model.policy, model.theta[:1])
     t = make_trajectories([[3] * 4096])
     t = dataclasses.replace(t, reward=t.reward + 2 * t.action)
-    log_probs = one.log_probs(t.obs, t.mask)
+    log_probs = one.log_probs(t)
     t = dataclasses.replace(t, log_prob=of_actions(log_probs, t.action))
 
     def mean_scale(size):

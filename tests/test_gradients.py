@@ -47,7 +47,7 @@ def test_many_estimators_at_once_equal_each_alone(behind):
     """On policy, and with a behaviour policy that is somewhere else."""
     models = make_models()
     trajectories = dataclasses.replace(make_trajectories(LENGTHS), group_size=2)
-    log_probs = models["none"].log_probs(trajectories.obs, trajectories.mask)
+    log_probs = models["none"].log_probs(trajectories)
     log_prob = of_actions(log_probs, trajectories.action)
     if behind:
         log_prob = log_prob + 0.3 * torch.randn_like(log_prob)
@@ -66,7 +66,7 @@ def test_effective_weight_of_the_score_function_is_psi_times_aggregation():
     model = make_models()["none"]
     trajectories = make_trajectories(LENGTHS)
     batch, _ = weigh(agent, model, trajectories)
-    log_probs = model.log_probs(trajectories.obs, trajectories.mask)
+    log_probs = model.log_probs(trajectories)
     weights = effective_weights(agent, log_probs, batch)
     expected = batch.psi * agent.step_weights(trajectories)
     torch.testing.assert_close(of_actions(weights, trajectories.action), expected)

@@ -1,5 +1,6 @@
 import dataclasses
 
+import pytest
 import torch
 
 from pgzoo.model import Model, apply_where, entropy
@@ -22,17 +23,44 @@ def test_apply_where_equals_apply_on_real_steps_and_ignores_padding():
     torch.testing.assert_close(apply_where(NETWORK, theta, spoiled, batch.mask), want)
 
 
-def test_a_model_is_asked_once_for_the_same_and_again_for_another_mask():
+def test_a_model_is_asked_once_for_the_same_and_again_for_other_trajectories():
     batch, theta = make_trajectories([[3, 1, 5], [2, 2, 4]]), random_theta(2)
     model = Model(NETWORK, theta)
-    first = model.log_probs(batch.obs, batch.mask)
-    torch.testing.assert_close(model.log_probs(batch.obs, batch.mask), first)
+    first = model.log_probs(batch)
+    torch.testing.assert_close(model.log_probs(batch), first)
     assert len(model.known) == 1
-    everything = torch.ones_like(batch.mask)
-    want = NETWORK.apply(theta, batch.obs).log_softmax(-1)
-    torch.testing.assert_close(model.log_probs(batch.obs, everything), want)
+    others = make_trajectories([[5, 5, 5], [5, 5, 5]], seed=1)
+    want = NETWORK.apply(theta, others.obs).log_softmax(-1)
+    torch.testing.assert_close(model.log_probs(others), want)
     moved = dataclasses.replace(model, theta=2 * theta)
-    assert not torch.equal(moved.log_probs(batch.obs, batch.mask), first)
+    assert not torch.equal(moved.log_probs(batch), first)
+
+
+def test_log_probabilities_of_the_score_functions_are_those_of_the_policy():
+    batch, theta = make_trajectories([[3, 1, 5], [2, 2, 4]]), random_theta(2)
+    model = Model(NETWORK, theta)
+    want = model.log_probs(batch)[batch.mask]
+    model.scores(batch)
+    torch.testing.assert_close(model.log_probs(batch)[batch.mask], want)
+
+
+@pytest.mark.parametrize("num_outputs", [1, 2])
+def test_values_before_and_after_every_step(num_outputs):
+    """Also where an episode ends, and V of a critic for every action is its expectation."""
+    batch, theta = make_trajectories([[3, 1, 5], [2, 2, 4]]), random_theta(2)
+    mask = batch.mask
+    critic = MLP((3, 4, num_outputs))
+    phi = torch.randn(2, critic.num_params, dtype=torch.float64)
+
+    def value(obs):
+        outputs = critic.apply(phi, obs)
+        if num_outputs == 1:
+            return outputs.squeeze(-1)
+        return (NETWORK.apply(theta, obs).softmax(-1) * outputs).sum(-1)
+
+    got = Model(NETWORK, theta, critic, phi).values(batch)
+    torch.testing.assert_close(got[:, :, :-1][mask], value(batch.obs)[mask])
+    torch.testing.assert_close(got[:, :, 1:][mask], value(batch.next_obs)[mask])
 
 
 def test_entropy_of_known_distributions():

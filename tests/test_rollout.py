@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pgzoo_envs
 import pytest
@@ -159,6 +161,21 @@ def test_the_observation_at_a_done_is_the_true_final_one():
     (batch, _), *_ = segments([0], 8, 200, 1)
     final = batch.next_obs[batch.terminated]
     assert ((final[:, 0].abs() > 2.4) | (final[:, 2].abs() > 12 * np.pi / 180)).all()
+
+
+def test_observations_are_those_before_and_after_every_step():
+    """Resets included; what lies where the mask is false is not looked at."""
+    for batch, _ in segments([0, 1], 4, 64, 3):
+        mask = batch.mask.unsqueeze(-1)
+        spoiled = dataclasses.replace(
+            batch,
+            obs=torch.where(mask, batch.obs, torch.nan),
+            next_obs=torch.where(mask, batch.next_obs, torch.nan),
+        )
+        obs, exists = spoiled.observations()
+        assert torch.equal(obs[:, :, :-1][batch.mask], batch.obs[batch.mask])
+        assert torch.equal(obs[:, :, 1:][batch.mask], batch.next_obs[batch.mask])
+        assert obs[exists].isfinite().all()
 
 
 def test_episodes_of_segments_are_counted_across_their_borders():

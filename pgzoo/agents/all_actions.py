@@ -66,8 +66,9 @@ class AllActions(SegmentOptions):
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """q̂ less its expectation, ``[S, N, T, A]``."""
-        action_values = model.action_values(trajectories.obs, trajectories.mask)
-        return action_values - model.values(trajectories.obs, trajectories.mask).unsqueeze(-1)
+        q = model.critic_outputs(trajectories)[:, :, :-1]
+        pi = model.log_probs(trajectories).exp()
+        return q - (pi * q).sum(-1, keepdim=True)
 
     def surrogate(self, log_probs: Tensor, batch: Batch) -> Tensor:
         """Σ_a π(a|s) Ψ(a)."""

@@ -208,10 +208,11 @@ class SegmentOptions(CriticOptions, Agent):
     def advantage(self, trajectories: Trajectories, model: Model) -> Tensor:
         """Generalised advantage estimates ``[S, N, T]``."""
         t = trajectories
+        value = model.values(t)
         return gae(
             t.reward,
-            model.values(t.obs, t.mask),
-            model.values(t.next_obs, t.mask),
+            value[:, :, :-1],
+            value[:, :, 1:],
             t.terminated,
             t.truncated,
             t.mask,
@@ -221,7 +222,7 @@ class SegmentOptions(CriticOptions, Agent):
 
     def critic_target(self, trajectories: Trajectories, model: Model) -> Tensor:
         """λ-returns, that is advantage + V."""
-        value = model.values(trajectories.obs, trajectories.mask)
+        value = model.values(trajectories)[:, :, :-1]
         return self.advantage(trajectories, model) + value
 
 

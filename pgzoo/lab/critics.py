@@ -58,7 +58,7 @@ def fit(
 def quality(problem: Problem, network: Network, phi: Tensor, trajectories: Trajectories) -> float:
     """Explained variance of the returns of other trajectories ``[1, N, T]``."""
     model = Model(problem.network, problem.theta.unsqueeze(0), network, phi)
-    outputs = model.critic_outputs(trajectories.obs, trajectories.mask)
+    outputs = model.critic_outputs(trajectories)[:, :, :-1]
     value = value_of_action(outputs, trajectories.action)
     target = returns_to_go(trajectories.reward, trajectories.mask, problem.gamma)
     return explained_variance(value, target, trajectories.mask).item()

@@ -60,7 +60,7 @@ def make_model(agent, reference=False, num_replicas=2):
 
 def on_policy(model, batch):
     """The batch as if the model's own policy had acted."""
-    log_prob = of_actions(model.log_probs(batch.obs, batch.mask), batch.action)
+    log_prob = of_actions(model.log_probs(batch), batch.action)
     return dataclasses.replace(batch, log_prob=log_prob)
 
 
@@ -107,7 +107,7 @@ def test_psi_and_target_of_agents_with_a_critic(name):
     )
     want = gae(BATCH.reward, value, following, BATCH.terminated, BATCH.truncated, MASK, 0.99, 0.7)
     torch.testing.assert_close(agent.psi(BATCH, model), want)
-    torch.testing.assert_close(agent.critic_target(BATCH, model), want + value * MASK)
+    torch.testing.assert_close(agent.critic_target(BATCH, model)[MASK], (want + value)[MASK])
 
 
 def test_psi_of_all_actions_is_q_less_its_expectation():
@@ -151,7 +151,7 @@ def test_ppo_counts_clipping_by_the_standardised_sign():
     agent = PPO()
     model = make_model(agent)
     psi = 10 + BATCH.reward
-    log_probs = model.log_probs(BATCH.obs, MASK)
+    log_probs = model.log_probs(BATCH)
     far = dataclasses.replace(BATCH, log_prob=of_actions(log_probs, BATCH.action) - 1)  # ρ = e
 
     def clipped(agent):
@@ -260,7 +260,7 @@ def test_a_group_of_one_where_the_source_says_baseline_0_and_std_1(name):
 def test_trajectory_ratio_is_one_number_for_each_trajectory():
     agent = make_agent("grpo", ratio="trajectory")
     model = make_model(agent)
-    log_probs = model.log_probs(BATCH.obs, MASK)
+    log_probs = model.log_probs(BATCH)
     ratio = agent.importance_ratio(log_probs, Batch(BATCH, BATCH.reward))
     log_ratio = of_actions(log_probs, BATCH.action) - BATCH.log_prob
     for s in range(2):
