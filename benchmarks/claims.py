@@ -184,12 +184,13 @@ def main() -> None:
             rows = {row["estimator"]: row for row in result["rows"]}
             results[f"{env}, {moment}"] = rows
             explained = result["explained_variance"]["state"]
+            took, stepping = (result["seconds"][k] for k in ("total", "environment"))
             sections.append(
                 f"## {env}, {moment}\n\n{result['parameters']}; {ESTIMATES[env]} estimates of each "
                 f"estimator. g* is the {result['reference']}; ‖g*‖ = "
                 f"{result['gradient_norm']:.4g}. The frozen V(s) explains {explained:.0%} of the "
-                f"returns' variance. Environment {result['seconds']['environment']:.0f} s, "
-                f"gradients {result['seconds']['gradients']:.0f} s.\n\n{estimator_table(rows)}\n"
+                f"returns' variance. Environment {stepping:.0f} s, everything else "
+                f"{took - stepping:.0f} s.\n\n{estimator_table(rows)}\n"
                 f"![{env}, {moment}](claims/{env}-{moment}.png)\n"
             )
             write(results, sections)

@@ -180,9 +180,10 @@ def _lab(
     from pgzoo.display import LabDisplay
     from pgzoo.lab.measurement import Settings
     from pgzoo.lab.problem import Problem, load_theta
-    from pgzoo.lab.studies import Setup
+    from pgzoo.lab.studies import STUDIES, Setup
 
-    _check_left_alone(name)
+    if name in STUDIES:
+        _check_left_alone(STUDIES[name].changes)
     if (env is None) == (run is None):
         raise UsageError(
             f"Expected either --env ENV or --run RUN, to say whose policy; got "
@@ -230,13 +231,11 @@ def _lab(
         sys.exit(130)
 
 
-def _check_left_alone(study: str) -> None:
+def _check_left_alone(option: str) -> None:
     """What a study changes itself cannot be chosen."""
-    own = {"batch-size": "trajectories", "group-size": "group_size", "discount": "gamma"}
-    own |= {"training": "at"}
-    given = click.get_current_context().get_parameter_source(own.get(study, ""))
-    if given is click.core.ParameterSource.COMMANDLINE:
-        flag = "--" + own[study].replace("_", "-")
+    source = click.get_current_context().get_parameter_source(option)
+    if source is click.core.ParameterSource.COMMANDLINE:
+        flag = "--" + option.replace("_", "-")
         raise UsageError(f"Expected no {flag}: that is what this study changes. Leave it out.")
 
 
@@ -279,5 +278,5 @@ def _lab_results(name: str, setup: Any, folder: Path, progress: Any, console: Co
     points, interrupted = run_study(name, setup, folder, progress)
     progress.stop()
     study = STUDIES[name]
-    print_points(console, study.question, study.x_title, study.panels, points)
+    print_points(console, study.title(setup), study.x_title, study.panels, points)
     return interrupted

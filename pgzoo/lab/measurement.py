@@ -139,7 +139,7 @@ class Measurement:
         reference: where g* is from.
         gradient: g* ``[P]``.
         explained_variance: of each separate critic, on fresh trajectories.
-        seconds: spent on environments, on gradients, and on all.
+        seconds: spent on environments, and in all.
         interrupted: whether it was ended early; what was complete is kept.
     """
 
@@ -274,7 +274,6 @@ def measure(
         explained_variance=explained,
         seconds={
             "environment": sampler.seconds,
-            "gradients": total - sampler.seconds,
             "total": total,
         },
         interrupted=interrupted,

@@ -91,7 +91,7 @@ def print_measurement(console: Console, result: Measurement) -> None:
     s = result.seconds
     console.print(
         f"{result.rows[0].estimates if result.rows else 0:,} estimates of each; environment "
-        f"{s['environment']:.0f} s, gradients {s['gradients']:.0f} s",
+        f"{s['environment']:.0f} s, everything else {s['total'] - s['environment']:.0f} s",
         highlight=False,
     )
 
@@ -139,13 +139,13 @@ class Point:
 
 def print_points(
     console: Console,
-    question: str,
+    title: str,
     x_title: str,
     quantities: Sequence[str],
     points: Sequence[Point],
 ) -> None:
     """A study's table on screen; intervals are in ``lab.csv`` and the figure."""
-    table = _table(question, [q.replace("_", " ") for q in quantities], x_title)
+    table = _table(escape(title), [q.replace("_", " ") for q in quantities], x_title)
     for point in points:
         cells = [number(getattr(point.row.properties, q).point) for q in quantities]
         x = [f"{point.x:g}"] if x_title else []

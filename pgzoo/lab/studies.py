@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -90,7 +90,7 @@ class Study:
         panels: quantities of the figure.
         x_title: of the horizontal axis; empty where the points are estimators side by side.
         log_x: logarithmic horizontal axis.
-        along_training: it is about a run from start to end, not about one policy of it.
+        changes: the option that is not the user's to choose, for the study goes through it.
     """
 
     question: str
@@ -98,7 +98,18 @@ class Study:
     panels: tuple[str, ...]
     x_title: str = ""
     log_x: bool = False
-    along_training: bool = False
+    changes: Literal["", "trajectories", "group_size", "gamma", "at"] = ""
+
+    def title(self, setup: Setup) -> str:
+        """The question, and what was the same in all measurements."""
+        p = setup.problem
+        facts = {
+            "gamma": f"γ = {p.gamma:g}",
+            "trajectories": f"{setup.settings.trajectories} trajectories per estimate",
+        }
+        policy = p.label.rpartition(", ")[0] if self.changes == "at" else p.label
+        same = [p.env, policy, *(v for k, v in facts.items() if k != self.changes)]
+        return f"{self.question}\n{', '.join(same)}"
 
 
 def _at(x: float | str, result: Measurement) -> Part:
@@ -249,6 +260,7 @@ STUDIES = {
         ("variance", "relative_variance"),
         "trajectories per estimate, N",
         log_x=True,
+        changes="trajectories",
     ),
     "group-size": Study(
         "What does the group size K do, at the same number of trajectories?",
@@ -256,6 +268,7 @@ STUDIES = {
         ("relative_variance", "direction", "scale"),
         "rollouts per start, K",
         log_x=True,
+        changes="group_size",
     ),
     "gae": Study(
         "How does λ trade the bias of GAE for its variance?",
@@ -264,10 +277,11 @@ STUDIES = {
         "λ of GAE",
     ),
     "discount": Study(
-        "What is lost by leaving out c_t = γ^t?",
+        "What is lost by leaving out the factor γᵗ?",
         _discount,
         ("direction", "scale", "relative_variance"),
         "discount factor γ",
+        changes="gamma",
     ),
     "aggregation": Study(
         "What do sum, step mean and trajectory mean do where return is length?",
@@ -284,7 +298,7 @@ STUDIES = {
         _training,
         ("relative_variance", "cosine", "direction"),
         "share of training done, %",
-        along_training=True,
+        changes="at",
     ),
     "drift": Study(
         "What does clipping do as the policy moves away from the one that acted?",
@@ -332,7 +346,7 @@ def run_study(
             raise
         interrupted = True
     with explained_writing(folder):
-        save(_figure(study, setup.problem, points), folder / name)
+        save(_figure(study, study.title(setup), points), folder / name)
         write_events(folder, [(_event_step(p.x), p.row) for p in points])
     return points, interrupted
 
@@ -342,9 +356,7 @@ def _event_step(x: float | str) -> int:
     return 0 if isinstance(x, str) else round(x if x == round(x) and x > 1 else 1000 * x)
 
 
-def _figure(study: Study, problem: Problem, points: Sequence[Point]) -> Any:
-    subject = problem.label.rpartition(", ")[0] if study.along_training else problem.label
-    title = f"{study.question}\n{problem.env}, {subject}"
+def _figure(study: Study, title: str, points: Sequence[Point]) -> Any:
     if not study.x_title:
         rows = [p.row for p in points]
         panels = [(PANELS[k], [getattr(r.properties, k) for r in rows]) for k in study.panels]
