@@ -86,7 +86,7 @@ def main(estimates: int, loop_estimates: int, at: int) -> None:
 
     seconds = {"laboratory": 0.0, "one estimator alone": 0.0, "loop": 0.0, "padded loop": 0.0}
     looped = steps = 0
-    size = sampler.estimates_at_once()
+    size = sampler.estimates_at_once(len(parsed))
     for first in range(0, estimates, size):
         indices = range(first, min(first + size, estimates))
         for k in (1, GROUP_SIZE):

@@ -13,6 +13,7 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
+from gymnasium.wrappers import OrderEnforcing, PassiveEnvChecker, TimeLimit
 from numpy.typing import ArrayLike, NDArray
 from torch import Tensor
 
@@ -20,6 +21,8 @@ from pgzoo.errors import UsageError
 from pgzoo.networks import Network
 
 TOLERANCE = 1e-9
+NEUTRAL_WRAPPERS = (TimeLimit, OrderEnforcing, PassiveEnvChecker)
+"""They leave observations, actions, rewards and transitions alone."""
 
 
 @dataclass(frozen=True)
@@ -91,8 +94,17 @@ class FiniteMDP:
         """From an environment that publishes its transition table, as FrozenLake does.
 
         Raises:
-            UsageError: if it does not.
+            UsageError: if it does not, or is wrapped in something that may change what the table
+                says.
         """
+        inner = env
+        while isinstance(inner, gym.Wrapper):
+            if not isinstance(inner, NEUTRAL_WRAPPERS):
+                raise UsageError(
+                    f"Expected an environment as its transition table says, got one wrapped in "
+                    f"{type(inner).__name__}, which may change it."
+                )
+            inner = inner.env
         table: dict[int, dict[int, list[tuple[Any, ...]]]] | None
         table = getattr(env.unwrapped, "P", None)
         start = getattr(env.unwrapped, "initial_state_distrib", None)

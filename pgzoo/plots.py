@@ -92,6 +92,7 @@ def dots(
         rows = -np.arange(len(labels))
         names = list(names) or sorted(set(groups))
         for axis, (panel, intervals) in zip(axes, panels, strict=True):
+            panel = _shown(panel, [i.point for i in intervals])
             _prepare(axis, panel)
             for k, name in enumerate(names):
                 mine = [i for i, group in enumerate(groups) if group == name]
@@ -144,9 +145,7 @@ def curves(
         axes = np.atleast_1d(figure.subplots(1, len(panels), sharex=True))
         labels = list(dict.fromkeys(line.label for _, lines in panels for line in lines))
         for axis, (panel, lines) in zip(axes, panels, strict=True):
-            points = [y.point for line in lines for y in line.y]
-            if not any(0 < y < np.inf for y in points):
-                panel = dataclasses.replace(panel, log=False)  # nothing there to be shown
+            panel = _shown(panel, [y.point for line in lines for y in line.y])
             _prepare(axis, panel, vertical=True)
             for line in lines:
                 _draw(axis, line, labels.index(line.label))
@@ -184,6 +183,11 @@ def _draw(axis: Axes, line: Line, index: int) -> None:
     axis.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
 
 
+def _shown(panel: Panel, points: Sequence[float]) -> Panel:
+    """Linear where a logarithmic axis would have nothing to show."""
+    return panel if any(0 < x < np.inf for x in points) else dataclasses.replace(panel, log=False)
+
+
 def _prepare(axis: Axes, panel: Panel, *, vertical: bool = False) -> None:
     if vertical:
         axis.set_ylabel(panel.title)
@@ -202,9 +206,9 @@ def _prepare(axis: Axes, panel: Panel, *, vertical: bool = False) -> None:
 def _few_ticks(axis: Axes, span: float) -> None:
     """On a logarithmic axis: powers of ten, or 1-2-5 where there are few of them."""
     axis.xaxis.set_major_locator(
-        LogLocator(subs=(1.0,) if span > 100 else (1.0, 2.0, 5.0), numticks=5)
+        LogLocator(subs=(1.0,) if span > 10 else (1.0, 2.0, 5.0), numticks=5)
     )
-    if span <= 100:
+    if span <= 10:
         axis.xaxis.set_major_formatter("{x:g}")
     axis.xaxis.set_minor_formatter(NullFormatter())
 

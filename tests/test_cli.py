@@ -18,6 +18,7 @@ from pgzoo.agents import AGENTS
 from pgzoo.cli import main
 from pgzoo.cli.values import parse_seeds
 from pgzoo.errors import UsageError
+from pgzoo.lab import report
 from pgzoo.runs import RunFolder
 
 SMALL = "--env CartPole-v1 --seeds 0-2 --steps 1000 --hidden 8 --episodes 4"
@@ -311,6 +312,33 @@ def test_lab_takes_policies_of_runs_and_of_files():
 def test_lab_errors_are_clear(command, message):
     output = " ".join(pgzoo(command, 2).split())
     assert message in output
+
+
+def test_an_interruption_while_the_figure_is_drawn(monkeypatch):
+    """The tables are there by then, and that is what is said."""
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(report, "save", interrupted)
+    output = pgzoo(f"lab measure {LAB} --estimator reinforce --out lab", 130)
+    assert "what was complete is in lab" in output
+    assert Path("lab/lab.csv").exists()
+
+
+def test_an_error_leaves_no_folders_but_those_that_were_there():
+    Path("mine").mkdir()
+    for out in ("a/b/c", "mine"):
+        pgzoo(f"lab measure {LAB} --estimator rlo --out {out}", 2)
+    pgzoo(f"lab measure {LAB} --estimator rlo", 2)
+    assert [p.name for p in Path().iterdir()] == ["mine"]
+
+
+def test_returns_that_are_all_equal_leave_a_critic_nothing_to_explain():
+    equal = LAB.replace("steps 20", "steps 3")
+    estimator = "--estimator reinforce-baseline:baseline=value"
+    assert "nothing to explain" in pgzoo(f"lab measure {equal} {estimator} --out lab")
+    assert json.loads(Path("lab/lab.json").read_text())["explained_variance"] == {"state": None}
 
 
 def test_a_user_s_estimator_is_trained_with():

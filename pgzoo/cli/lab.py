@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -210,20 +211,25 @@ def _lab(
             seed=replica or 0,
             max_episode_steps=max_episode_steps,
             theta=load_theta(theta) if theta is not None else None,
+            source=theta,
             gamma=gamma,
         )
-    folder = _make_folder(out or free_folder(name, problem.env, "lab"))
+    folder, created = _make_folder(out or free_folder(name, problem.env, "lab"))
     setup = Setup(problem, Settings(**budget), group_size, run, replica, estimators)
     console = Console()
     try:
         with LabDisplay(console) as display:
             interrupted = _lab_results(name, setup, folder, display, console)
     except KeyboardInterrupt:
-        click.echo("Interrupted before anything was complete; nothing is written.", err=True)
-        _remove_if_empty(folder)
+        _remove_if_empty(created)
+        any_results = (folder / "lab.json").exists()
+        kept = f"what was complete is in {folder}" if any_results else "nothing was complete"
+        click.echo(f"Interrupted; {kept}.", err=True)
         sys.exit(130)
-    except UsageError:
-        _remove_if_empty(folder)
+    except UsageError as error:
+        _remove_if_empty(created)
+        if (folder / "lab.json").exists():
+            raise UsageError(f"{error} What was complete before is in {folder}.") from error
         raise
     console.print(f"\nResults: {folder}", highlight=False, markup=False, soft_wrap=True)
     if interrupted:
@@ -239,12 +245,17 @@ def _check_left_alone(option: str) -> None:
         raise UsageError(f"Expected no {flag}: that is what this study changes. Leave it out.")
 
 
-def _make_folder(folder: Path) -> Path:
-    """Make sure that results can be written before anything is measured."""
+def _make_folder(folder: Path) -> tuple[Path, list[Path]]:
+    """Make sure that results can be written before anything is measured.
+
+    Returns:
+        the folder, and which folders were made for it, inner ones first.
+    """
     if (folder / "lab.json").exists():
         raise UsageError(
             f"Expected {folder} to be free, but it holds results. Choose another --out."
         )
+    created = [f for f in (folder, *folder.parents) if not f.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".writable").touch()
@@ -253,12 +264,13 @@ def _make_folder(folder: Path) -> Path:
         raise UsageError(
             f"Cannot write to {folder}: {error.strerror}. Choose a writable --out."
         ) from error
-    return folder
+    return folder, created
 
 
-def _remove_if_empty(folder: Path) -> None:
-    if not any(folder.iterdir()):
-        folder.rmdir()
+def _remove_if_empty(folders: Sequence[Path]) -> None:
+    for folder in folders:
+        if not any(folder.iterdir()):
+            folder.rmdir()
 
 
 def _lab_results(name: str, setup: Any, folder: Path, progress: Any, console: Console) -> bool:

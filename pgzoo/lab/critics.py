@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import nan
 
 import torch
 from torch import Tensor
@@ -56,9 +57,14 @@ def fit(
 
 
 def quality(problem: Problem, network: Network, phi: Tensor, trajectories: Trajectories) -> float:
-    """Explained variance of the returns of other trajectories ``[1, N, T]``."""
+    """Explained variance of the returns of other trajectories ``[1, N, T]``.
+
+    NaN where all returns are equal.
+    """
     model = Model(problem.network, problem.theta.unsqueeze(0), network, phi)
     outputs = model.critic_outputs(trajectories)[:, :, :-1]
     value = value_of_action(outputs, trajectories.action)
     target = returns_to_go(trajectories.reward, trajectories.mask, problem.gamma)
+    if len(target[trajectories.mask].unique()) == 1:
+        return nan
     return explained_variance(value, target, trajectories.mask).item()

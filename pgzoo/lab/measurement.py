@@ -29,6 +29,7 @@ from pgzoo.gradients import gradient_estimates
 from pgzoo.lab import critics
 from pgzoo.lab.problem import Estimator, Problem
 from pgzoo.lab.statistics import (
+    Blocks,
     BlockSums,
     Properties,
     Reference,
@@ -178,15 +179,17 @@ class Sampler:
     seconds: float = 0.0
     _envs: pgzoo_envs.ReplicatedVectorEnv | None = field(default=None, repr=False)
 
-    def estimates_at_once(self) -> int:
-        """How many estimates' trajectories fit into memory together."""
+    def estimates_at_once(self, num_estimators: int) -> int:
+        """How many estimates fit into memory together, with their trajectories."""
         p = self.problem
         width = sum(p.network.sizes) if isinstance(p.network, MLP) else p.info.num_actions
         per_step = width + 16 + 4 * p.info.num_actions
         # The variance-optimal baseline takes two gradients of every trajectory.
         per_row = per_step * (p.info.max_episode_steps or 1) + 2 * p.network.num_params
-        rows = NUMBERS_IN_MEMORY // per_row
-        return max(1, min(rows, MOST_ROWS) // self.settings.trajectories)
+        rows = self.settings.trajectories
+        # Every estimate once in single and once in double precision.
+        per_estimate = per_row * rows + 3 * num_estimators * p.network.num_params
+        return max(1, min(NUMBERS_IN_MEMORY // per_estimate, MOST_ROWS // rows))
 
     def sample(
         self, role: int, indices: range, rows: int, group_size: int = 1, *, act: Tensor
@@ -254,7 +257,7 @@ def measure(
     interrupted = False
     try:
         frozen, explained = _fit_critics(problem, estimators, sampler, progress)
-        reference, origin = _reference(problem, settings, sampler, frozen, progress)
+        reference = _reference(problem, settings, sampler, frozen, progress)
         sums = [BlockSums(settings.block_size) for _ in estimators]
         steps = [_Steps() for _ in estimators]
         try:
@@ -264,18 +267,18 @@ def measure(
             interrupted = True
     finally:
         sampler.close()
-    total = time.perf_counter() - started
+    found = [s.blocks() for s in sums]
+    complete = same_number([b for b in found if b is not None])
+    if complete:
+        reference = reference.regrouped(len(complete[0].mean))
     return Measurement(
         problem=problem,
-        settings=settings,
-        rows=_rows(estimators, sums, steps, reference, settings.seed),
-        reference=origin,
+        settings=dataclasses.replace(settings, reference_estimates=reference.estimates),
+        rows=_rows(estimators, complete, steps, reference, settings.seed),
+        reference=_origin(reference),
         gradient=reference.gradient,
         explained_variance=explained,
-        seconds={
-            "environment": sampler.seconds,
-            "total": total,
-        },
+        seconds={"environment": sampler.seconds, "total": time.perf_counter() - started},
         interrupted=interrupted,
     )
 
@@ -291,12 +294,11 @@ def _sample_all(
 ) -> Iterator[int]:
     """Fill the sums, plan by plan and chunk by chunk; yields how many estimates are done."""
     total = settings.num_blocks * settings.block_size
-    acting = problem.theta if problem.behaviour is None else problem.behaviour
     plans = sorted({e.group_size for e in estimators})
-    for indices in _chunks(total, sampler.estimates_at_once()):
+    for indices in _chunks(total, sampler.estimates_at_once(len(estimators))):
         for plan in plans:
             members = [i for i, e in enumerate(estimators) if e.group_size == plan]
-            batch = sampler.sample(SAMPLE, indices, settings.trajectories, plan, act=acting)
+            batch = sampler.sample(SAMPLE, indices, settings.trajectories, plan, act=problem.acting)
             chosen = [estimators[i] for i in members]
             pairs = _with_models(problem, chosen, settings, frozen, batch, indices)
             estimates = gradient_estimates(pairs, batch).double().numpy()
@@ -350,11 +352,10 @@ def _fit_critics(
         return {}, {}
     progress(0.0, "fitting critics")
     settings = sampler.settings
-    acting = problem.theta if problem.behaviour is None else problem.behaviour
     fitting, fresh = (
         joined_rows(
             [
-                sampler.sample(role, indices, settings.trajectories, act=acting)
+                sampler.sample(role, indices, settings.trajectories, act=problem.acting)
                 for indices in _chunks(-(-rows // settings.trajectories), 8)
             ]
         )
@@ -378,21 +379,21 @@ def _reference(
     sampler: Sampler,
     frozen: Critics,
     progress: Progress,
-) -> tuple[Reference, str]:
+) -> Reference:
     """g*: exact on a finite MDP, else the mean of an independent sample of unbiased estimates."""
     mdp, horizon = problem.exact_mdp, problem.info.max_episode_steps
     assert horizon is not None
     if mdp is not None:
         theta = problem.theta.unsqueeze(0)
         exact = exact_gradient(mdp, problem.network, theta, horizon=horizon, gamma=problem.gamma)
-        return Reference(exact[0].numpy()), "exact"
+        return Reference(exact[0].numpy())
     agent = ReinforceBaseline(
         baseline="value", gamma=problem.gamma, gamma_t=True, aggregation="sum", psi_scale="none"
     )
     network, phi = frozen["state"]
     sums = BlockSums(settings.reference_block_size)
     total = settings.num_blocks * settings.reference_block_size
-    for indices in _chunks(total, sampler.estimates_at_once()):
+    for indices in _chunks(total, sampler.estimates_at_once(1)):
         progress(indices.start / total, "reference gradient")
         batch = sampler.sample(REFERENCE, indices, settings.trajectories, act=problem.theta)
         count = len(indices)
@@ -401,25 +402,27 @@ def _reference(
         sums.add(gradient_estimates([(agent, model)], batch)[:, 0].double().numpy())
     blocks = sums.blocks()
     assert blocks is not None
-    origin = f"mean of {total:,} independent estimates of REINFORCE with a learned baseline"
-    return Reference(blocks.mean.mean(0), blocks), origin
+    return Reference(blocks.mean.mean(0), blocks)
+
+
+def _origin(reference: Reference) -> str:
+    """Where g* is from."""
+    if reference.estimates is None:
+        return "exact"
+    count = f"{reference.estimates:,}"
+    return f"mean of {count} independent estimates of REINFORCE with a learned baseline"
 
 
 def _rows(
     estimators: Sequence[Estimator],
-    sums: Sequence[BlockSums],
+    blocks: Sequence[Blocks],
     steps: Sequence[_Steps],
     reference: Reference,
     seed: int,
 ) -> tuple[Row, ...]:
-    """What can be said from the complete blocks."""
-    found = [s.blocks() for s in sums]
-    if any(b is None for b in found):
+    """What the complete blocks say; nothing, if an estimator has too few."""
+    if len(blocks) < len(estimators):
         return ()
-    blocks = same_number([b for b in found if b is not None])
-    if reference.blocks is not None:
-        regrouped = reference.blocks.regrouped(len(blocks[0].mean))
-        reference = Reference(regrouped.mean.mean(0), regrouped)
     results = [properties(b, reference, seed) for b in blocks]
     corrected = holm([r.p_value for r in results])
     return tuple(

@@ -56,6 +56,7 @@ class Problem:
         label: where the parameters are from.
         gamma: discount factor of the objective, from the first state on.
         behaviour: parameters of the policy that acts, ``[P]``; None: the same policy.
+        source: run folder or file that the parameters are from, if any.
     """
 
     env: str
@@ -67,6 +68,7 @@ class Problem:
     label: str
     gamma: float = 1.0
     behaviour: Tensor | None = None
+    source: Path | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.gamma <= 1:
@@ -150,8 +152,14 @@ class Problem:
             thetas[config.seeds.index(seed)],
             tuple(config.hyperparameters["hidden"]),
             f"{config.agent}, seed {seed}, {moment} of training",
+            source=run,
             **options,
         )
+
+    @property
+    def acting(self) -> Tensor:
+        """Parameters of the policy that acts, ``[P]``."""
+        return self.theta if self.behaviour is None else self.behaviour
 
     @cached_property
     def exact_mdp(self) -> FiniteMDP | None:
@@ -182,6 +190,11 @@ class Estimator:
     agent: Agent
 
     @property
+    def name(self) -> str:
+        """Short, for tables and figures."""
+        return short_label(self.label)
+
+    @property
     def group_size(self) -> int:
         """K of its sampling plan."""
         return self.agent.rollouts_per_start
@@ -205,6 +218,15 @@ ZOO = (
     "dr-grpo",
     "reinforce++-baseline",
 )
+
+
+def short_label(estimator: str) -> str:
+    """Without the names of options whose values say enough, or the file of one's own."""
+    if ".py:" in estimator:
+        estimator = estimator.rpartition(".py:")[2]
+    name, _, options = estimator.partition(":")
+    words = [o.removeprefix("baseline=").removesuffix("=yes") for o in options.split(",") if o]
+    return " ".join([name, *(w.replace("_", "-") for w in words)])
 
 
 def parse_estimator(text: str, *, trajectories: int, group_size: int, gamma: float) -> Estimator:
@@ -245,7 +267,7 @@ def parse_estimator(text: str, *, trajectories: int, group_size: int, gamma: flo
     if k >= 1 and trajectories % k:
         raise UsageError(
             f"Expected groups of {k} for {text} to fill the {trajectories} trajectories of an "
-            f"estimate. Choose another --group-size, or --trajectories {k * -(-trajectories // k)}."
+            f"estimate. Choose a group size that divides them, or another number of trajectories."
         )
     return Estimator(text, agent.as_defined(**options))
 
@@ -294,6 +316,11 @@ def parse_estimators(
             raise UsageError(
                 f"Expected every --estimator once, but {estimator.label} and {same[0]} are the "
                 "same."
+            )
+        if same := [e.label for e in parsed[:i] if e.name == estimator.name]:
+            raise UsageError(
+                f"Expected estimators of different names, but {estimator.label} and {same[0]} are "
+                f"both called {estimator.name}. Rename one of the functions."
             )
     return parsed
 

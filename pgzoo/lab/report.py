@@ -21,6 +21,7 @@ from rich.table import Table
 
 from pgzoo.errors import UsageError
 from pgzoo.lab.measurement import Measurement, Row
+from pgzoo.lab.problem import short_label
 from pgzoo.lab.statistics import Properties
 from pgzoo.plots import Panel, dots, save
 from pgzoo.runs import LIBRARIES
@@ -40,7 +41,7 @@ PANELS = {
 SHOWN = ("relative_variance", "direction", "scale", "variance")
 COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "collapse_padding": True, "pad_edge": False}
 SIGNIFICANT = 0.05
-BIASES = ("biased (p < 0.05, Holm)", "no bias found", "hidden by noise")
+BIASES = ("biased (p < 0.05, Holm)", "no bias found", "not known: noise, or too few estimates")
 
 
 def print_measurement(console: Console, result: Measurement) -> None:
@@ -55,7 +56,10 @@ def print_measurement(console: Console, result: Measurement) -> None:
     )
     for kind, share in result.explained_variance.items():
         name = {"state": "V(s)", "action": "q(s, a)"}[kind]
-        console.print(f"critic {name} explains {share:.0%} of the returns' variance")
+        text = "has nothing to explain: all returns are equal"
+        if not np.isnan(share):
+            text = f"explains {share:.0%} of the returns' variance"
+        console.print(f"critic {name} {text}")
     _print_rows(
         console,
         "Spread of the estimates; all 95% intervals are in lab.csv",
@@ -121,10 +125,13 @@ def _bias(row: Row) -> str:
     """What can be said of an estimator, one of ``BIASES``."""
     if row.p_value < SIGNIFICANT:
         return BIASES[0]
-    return BIASES[1] if np.isfinite(row.properties.direction.point) else BIASES[2]
+    known = np.isfinite([row.p_value, row.properties.direction.point]).all()
+    return BIASES[1] if known else BIASES[2]
 
 
 def _verdict(row: Row) -> str:
+    if np.isnan(row.p_value):
+        return number(row.p_value)
     p_value = f"{row.p_value:.4f}" if row.p_value >= 1e-4 else "<0.0001"
     return f"[red]{p_value}[/red]" if row.p_value < SIGNIFICANT else p_value
 
@@ -151,15 +158,6 @@ def print_points(
         x = [f"{point.x:g}"] if x_title else []
         table.add_row(*x, escape(short_label(point.row.estimator)), *cells)
     console.print(table)
-
-
-def short_label(estimator: str) -> str:
-    """Without the names of options whose values say enough, or the file of one's own."""
-    if ".py:" in estimator:
-        estimator = estimator.rpartition(".py:")[2]
-    name, _, options = estimator.partition(":")
-    words = [o.removeprefix("baseline=").removesuffix("=yes") for o in options.split(",") if o]
-    return " ".join([name, *(w.replace("_", "-") for w in words)])
 
 
 def short(interval: Interval) -> str:
@@ -199,6 +197,7 @@ def as_json(result: Measurement) -> dict[str, Any]:
         "policy": p.policy,
         "hidden": p.hidden,
         "parameters": p.label,
+        "source": None if p.source is None else str(p.source),
         "parameters_sha256": hashlib.sha256(p.theta.cpu().numpy().tobytes()).hexdigest(),
         "gamma": p.gamma,
         "max_episode_steps": p.info.max_episode_steps,
@@ -206,7 +205,7 @@ def as_json(result: Measurement) -> dict[str, Any]:
         **dataclasses.asdict(result.settings),
         "reference": result.reference,
         "gradient_norm": float(np.linalg.norm(result.gradient)),
-        "explained_variance": result.explained_variance,
+        "explained_variance": {k: _finite(v) for k, v in result.explained_variance.items()},
         "seconds": result.seconds,
         "interrupted": result.interrupted,
         "versions": {name: version(name) for name in ("pgzoo", *LIBRARIES)},
@@ -234,10 +233,11 @@ def write_measurement(folder: Path, result: Measurement) -> None:
     if not result.rows:
         return
     p = result.problem
-    title = f"{p.env}, {p.label}: {result.settings.trajectories} trajectories per estimate"
+    trajectories = result.settings.trajectories
+    title = f"{p.env}, {p.label}, γ = {p.gamma:g}, {trajectories} trajectories per estimate"
     with explained_writing(folder):
         save(figure(result.rows, title), folder / "lab")
-        write_events(folder, [(result.settings.trajectories, row) for row in result.rows])
+        write_events(folder, [(trajectories, row) for row in result.rows])
 
 
 def write_tables(folder: Path, data: Any, rows: Sequence[dict[str, Any]]) -> None:

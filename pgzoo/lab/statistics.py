@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -24,6 +25,8 @@ SIMULATIONS = 10_000
 ROUNDING = 1e-9
 """Squared lengths less than this, relative to their own noise, are what rounding left of zero."""
 Floats = NDArray[np.float64]
+Columns = tuple[Any, ...]
+"""Sums or means of ĝ ``[P]``, of ‖ĝ‖², and of ĝ / ‖ĝ‖ ``[P]``."""
 
 
 @dataclass(frozen=True)
@@ -33,7 +36,7 @@ class Blocks:
     Attributes:
         mean: of the estimates in each block, ``[L, P]``.
         square: mean of ‖ĝ‖² in each block, ``[L]``.
-        unit: mean of ĝ / ‖ĝ‖ in each block, ``[L, P]``.
+        unit: mean of ĝ / ‖ĝ‖ in each block, ``[L, P]``; an estimate of zero counts as zero.
         size: estimates in a block.
     """
 
@@ -69,6 +72,18 @@ class Reference:
     gradient: Floats
     blocks: Blocks | None = None
 
+    @property
+    def estimates(self) -> int | None:
+        """How many it is the mean of; None if it is exact."""
+        return None if self.blocks is None else self.blocks.estimates
+
+    def regrouped(self, count: int) -> Reference:
+        """The same, if it is exact; else that of ``Blocks.regrouped``."""
+        if self.blocks is None:
+            return self
+        blocks = self.blocks.regrouped(count)
+        return Reference(blocks.mean.mean(0), blocks)
+
 
 @dataclass(frozen=True)
 class Properties:
@@ -81,7 +96,7 @@ class Properties:
         bias_squared: ‖E ĝ − g*‖², an unbiased figure that may be negative.
         scale: ⟨E ĝ, g*⟩ / ‖g*‖²; 1 for an unbiased estimator.
         direction: cosine of E ĝ with g*; NaN, in [-1, 1], where noise hides even its sign.
-        cosine: mean cosine of single estimates with g*.
+        cosine: mean cosine of single estimates with g*; 0 for an estimate of zero.
         mse: E‖ĝ − g*‖².
         p_value: of the hypothesis E ĝ = g*.
     """
@@ -100,8 +115,8 @@ class Properties:
 def properties(sample: Blocks, reference: Reference, seed: int = 0) -> Properties:
     """All figures of an estimator.
 
-    With fewer than ``MIN_BLOCKS`` blocks there are points without intervals. Where a sampled
-    reference is shorter than its own noise, what refers to its length is NaN.
+    With fewer than ``MIN_BLOCKS`` blocks there are points without intervals or test. Where a
+    sampled reference is shorter than its own noise, what refers to its length is NaN.
 
     Args:
         sample: L blocks.
@@ -311,7 +326,12 @@ def zero_mean_p_value(differences: Floats, seed: int = 0) -> float:
     Args:
         differences: ``[L, P]``.
         seed: of the random signs.
+
+    Returns:
+        NaN below ``MIN_BLOCKS``: so few signs could hardly reject anything.
     """
+    if len(differences) < MIN_BLOCKS:
+        return float(np.nan)
     gram = differences @ differences.T
     signs = np.random.default_rng(seed).choice([-1.0, 1.0], (SIGN_FLIPS, len(gram)))
     lengths = ((signs @ gram) * signs).sum(1)
@@ -338,31 +358,38 @@ class BlockSums:
 
     def __init__(self, size: int) -> None:
         self._size = size
-        self._pending: list[Floats] = []
-        self._columns: list[tuple[Floats, float, Floats]] = []
+        self._open: Columns = (0.0, 0.0, 0.0)
+        self._filled = 0
+        self._complete: list[Columns] = []
 
     def add(self, estimates: Floats) -> None:
         """Estimates ``[S, P]``."""
-        self._pending += list(np.asarray(estimates, dtype=np.float64))
-        while len(self._pending) >= self._size:
-            block, self._pending = self._pending[: self._size], self._pending[self._size :]
-            self._columns.append(self._block(np.stack(block)))
-
-    def _block(self, estimates: Floats) -> tuple[Floats, float, Floats]:
-        squares = (estimates**2).sum(1)
-        lengths = np.sqrt(squares)[:, None]
-        units = np.divide(estimates, lengths, where=lengths > 0, out=np.zeros_like(estimates))
-        return estimates.mean(0), float(squares.mean()), units.mean(0)
+        while len(estimates):
+            piece, estimates = np.split(estimates, [self._size - self._filled])
+            self._filled += len(piece)
+            self._open = tuple(a + b for a, b in zip(self._open, _sums(piece), strict=True))
+            if self._filled == self._size:
+                self._complete.append(tuple(x / self._size for x in self._open))
+                self._open, self._filled = (0.0, 0.0, 0.0), 0
 
     def blocks(self) -> Blocks | None:
         """The complete blocks; None before the second."""
-        if len(self._columns) < 2:
+        if len(self._complete) < 2:
             return None
-        means, squares, units = zip(*self._columns, strict=True)
+        means, squares, units = zip(*self._complete, strict=True)
         return Blocks(np.stack(means), np.array(squares), np.stack(units), self._size)
+
+
+def _sums(estimates: Floats) -> Columns:
+    """Σ ĝ, Σ ‖ĝ‖² and Σ ĝ / ‖ĝ‖ of estimates ``[S, P]``."""
+    estimates = np.asarray(estimates, dtype=np.float64)
+    squares = (estimates**2).sum(1)
+    lengths = np.sqrt(squares)[:, None]
+    units = np.divide(estimates, lengths, where=lengths > 0, out=np.zeros_like(estimates))
+    return estimates.sum(0), squares.sum(), units.sum(0)
 
 
 def same_number(blocks: Sequence[Blocks]) -> list[Blocks]:
     """The first blocks of each, as many as the shortest has."""
-    count = min(len(b.mean) for b in blocks)
+    count = min((len(b.mean) for b in blocks), default=0)
     return [Blocks(b.mean[:count], b.square[:count], b.unit[:count], b.size) for b in blocks]

@@ -14,14 +14,13 @@ from torch import Tensor
 
 from pgzoo.errors import UsageError
 from pgzoo.lab.measurement import REFERENCE, Measurement, Progress, Row, Sampler, Settings, measure
-from pgzoo.lab.problem import Estimator, Problem, parse_estimators
+from pgzoo.lab.problem import Estimator, Problem, parse_estimators, short_label
 from pgzoo.lab.report import (
     PANELS,
     Point,
     as_json,
     explained_writing,
     flat,
-    short_label,
     write_events,
     write_tables,
 )
@@ -315,7 +314,8 @@ def run_study(
 ) -> tuple[list[Point], bool]:
     """Run a study and write ``lab.json``, ``lab.csv`` and its figure.
 
-    Files are written anew after every measurement, so that an interruption keeps what is done.
+    Files are written anew after every measurement, so that an interruption, or an estimator of
+    one's own that fails, keeps what is done.
 
     Args:
         name: of ``STUDIES``.
@@ -329,26 +329,34 @@ def run_study(
     study = STUDIES[name]
     points: list[Point] = []
     parts: list[dict[str, Any]] = []
-    interrupted = False
+
+    def write(*, interrupted: bool = False) -> None:
+        rows = [{"x": p.x, **flat(p.row)} for p in points]
+        about = {"study": name, "question": study.question, "interrupted": interrupted}
+        write_tables(folder, about | {"parts": parts}, rows)
+
+    def draw() -> None:
+        with explained_writing(folder):
+            save(_figure(study, study.title(setup), points), folder / name)
+            write_events(folder, [(_event_step(p.x), p.row) for p in points])
+
     try:
         for result, new in study.run(setup, progress):
             points += new
-            interrupted = result.interrupted
-            if interrupted and not points:
+            parts.append({"x": sorted({p.x for p in new})} | as_json(result))
+            if result.interrupted:
                 raise KeyboardInterrupt
-            parts.append(as_json(result))
-            rows = [{"x": p.x, **flat(p.row)} for p in points]
-            write_tables(folder, {"study": name, "question": study.question, "parts": parts}, rows)
-            if interrupted:
-                break
-    except KeyboardInterrupt:
+            write()
+    except (KeyboardInterrupt, UsageError) as stop:
         if not points:
             raise
-        interrupted = True
-    with explained_writing(folder):
-        save(_figure(study, study.title(setup), points), folder / name)
-        write_events(folder, [(_event_step(p.x), p.row) for p in points])
-    return points, interrupted
+        write(interrupted=True)
+        draw()
+        if isinstance(stop, UsageError):
+            raise
+        return points, True
+    draw()
+    return points, False
 
 
 def _event_step(x: float | str) -> int:

@@ -1,10 +1,14 @@
 """The laboratory against an exact gradient, and against itself."""
 
 import dataclasses
+import math
 
+import gymnasium as gym
 import numpy as np
 import pytest
 import torch
+from gymnasium.envs.toy_text.frozen_lake import FrozenLakeEnv
+from gymnasium.wrappers import TransformReward
 
 from pgzoo.errors import UsageError
 from pgzoo.lab import Problem, Settings, measure, parse_estimators
@@ -96,6 +100,42 @@ def test_ctrl_c_keeps_complete_estimates(monkeypatch):
     assert [row.estimates for row in found.rows] == [25, 25]
 
 
+def test_an_interrupted_measurement_says_what_its_reference_was():
+    def stop_half_way(share, what):
+        if what == "sampling" and share >= 0.5:
+            raise KeyboardInterrupt
+
+    chosen = Settings(trajectories=256, estimates=40, critic_trajectories=16)
+    found = measure(POLE, estimators(("reinforce",)), chosen, stop_half_way)
+    (row,) = found.rows
+    assert row.estimates < 40
+    assert found.settings.reference_estimates == 4 * row.estimates
+    assert f"{4 * row.estimates} independent estimates" in found.reference
+
+
+def test_an_estimate_s_results_count_among_what_is_in_memory():
+    sampler = Sampler(POLE, Settings(trajectories=1))
+    assert sampler.estimates_at_once(1000) < sampler.estimates_at_once(1)
+
+
+def test_few_estimates_reject_nothing():
+    (row,) = results(LAKE, ("all-actions",), estimates=5).rows
+    assert math.isnan(row.p_value)
+
+
+def test_a_wrapped_environment_is_not_what_its_table_says():
+    name = "TenfoldLake-v0"
+
+    def make(**options):
+        return TransformReward(FrozenLakeEnv(**options), lambda r: 10 * r)
+
+    gym.register(name, make, max_episode_steps=20)
+    try:
+        assert Problem.initial(name, policy="tabular").exact_mdp is None
+    finally:
+        gym.registry.pop(name)
+
+
 def test_large_policies_are_kept_in_fewer_blocks(monkeypatch):
     assert results(LAKE, ("reinforce",), estimates=40).settings.blocks == 100
     monkeypatch.setattr(measure_module, "NUMBERS_IN_BLOCKS", 30 * 2 * LAKE.network.num_params)
@@ -179,6 +219,15 @@ def test_lists_of_estimators_are_checked():
         estimators(["rloo", "grpo", "rloo"])
     with pytest.raises(UsageError, match="are the same"):
         estimators(["rloo:reward_to_go=yes", "rloo:reward-to-go=true"])
+
+
+def test_functions_of_one_name_cannot_be_told_apart(tmp_path):
+    files = [tmp_path / "a.py", tmp_path / "b.py"]
+    for file in files:
+        file.write_text("def mine(t):\n    return t.reward\n")
+    for twice in (files, [files[0]] * 2):
+        with pytest.raises(UsageError, match=r"both called mine"):
+            estimators([f"{file}:mine" for file in twice])
 
 
 def test_methods_keep_their_own_aggregation():

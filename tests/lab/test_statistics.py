@@ -1,10 +1,13 @@
 """Every interval that the laboratory prints covers what it should; figures by hand."""
 
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from pgzoo.lab import statistics
 from pgzoo.lab.statistics import (
+    MIN_BLOCKS,
     BlockSums,
     Reference,
     holm,
@@ -184,8 +187,8 @@ def test_blocks_do_not_depend_on_how_estimates_arrive():
     pieces = BlockSums(3)
     for part in np.split(x, [1, 5, 6]):
         pieces.add(part)
-    np.testing.assert_array_equal(whole.blocks().mean, pieces.blocks().mean)
-    np.testing.assert_array_equal(whole.blocks().unit, pieces.blocks().unit)
+    np.testing.assert_allclose(whole.blocks().mean, pieces.blocks().mean)
+    np.testing.assert_allclose(whole.blocks().unit, pieces.blocks().unit)
     assert whole.blocks().estimates == 12
 
 
@@ -215,3 +218,20 @@ def test_regrouped_blocks_say_the_same():
     assert (len(coarse.mean), coarse.size, coarse.estimates) == (5, 8, 40)
     np.testing.assert_allclose(coarse.mean.mean(0), x.mean(0))
     assert fine.regrouped(3).estimates == 36
+
+
+def test_too_few_blocks_have_no_test():
+    few = np.ones((MIN_BLOCKS - 1, 3))
+    assert np.isnan(zero_mean_p_value(few))
+    assert zero_mean_p_value(np.ones((MIN_BLOCKS, 3))) < 0.01
+
+
+def test_memory_of_an_open_block_does_not_grow():
+    """Estimates of a block that is far from full are summed, not kept."""
+    sums = BlockSums(10**6)
+    tracemalloc.start()
+    for _ in range(50):
+        sums.add(np.ones((100, 1000)))
+    held, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert held < 10 * 1000 * 8

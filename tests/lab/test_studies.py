@@ -84,3 +84,33 @@ def test_an_interruption_keeps_the_parts_that_are_done(tmp_path, monkeypatch):
     assert interrupted
     assert {p.x for p in points} == {8, 16}
     assert (tmp_path / "batch-size" / "batch-size.png").exists()
+    said = json.loads((tmp_path / "batch-size" / "lab.json").read_text())
+    assert said["interrupted"]
+    assert [part["x"] for part in said["parts"]] == [[8], [16]]
+
+
+def test_an_interruption_between_parts_is_said_too(tmp_path, monkeypatch):
+    original = studies.measure
+    calls = []
+
+    def raises_second(*arguments):
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(*arguments)
+
+    monkeypatch.setattr(studies, "measure", raises_second)
+    points, interrupted = run("batch-size", tmp_path)
+    assert interrupted
+    assert {p.x for p in points} == {8}
+    assert json.loads((tmp_path / "batch-size" / "lab.json").read_text())["interrupted"]
+
+
+def test_an_estimator_that_fails_later_keeps_what_was_done(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text("def mine(t):\n    assert t.reward.shape[1] < 16\n    return t.reward\n")
+    with pytest.raises(UsageError, match=r"mine\.py:2"):
+        run("batch-size", tmp_path, estimators=(f"{file}:mine",))
+    folder = tmp_path / "batch-size"
+    assert (folder / "batch-size.png").exists()
+    assert json.loads((folder / "lab.json").read_text())["interrupted"]
