@@ -152,7 +152,8 @@ def print_points(
     points: Sequence[Point],
 ) -> None:
     """A study's table on screen; intervals are in ``lab.csv`` and the figure."""
-    table = _table(escape(title), [q.replace("_", " ") for q in quantities], x_title)
+    console.print(title, highlight=False, markup=False)
+    table = _table("", [q.replace("_", " ") for q in quantities], x_title)
     for point in points:
         cells = [number(getattr(point.row.properties, q).point) for q in quantities]
         x = [f"{point.x:g}"] if x_title else []
