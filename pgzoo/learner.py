@@ -145,8 +145,7 @@ def fit_critic(
     assert model.critic is not None
     mask = trajectories.mask
     target = agent.critic_target(trajectories, model)
-    outputs = model.critic_outputs(trajectories)[:, :, :-1]
-    before = value_of_action(outputs, trajectories.action)
+    before = value_of_action(model.critic_outputs(trajectories), trajectories.action)
     flat = [x.flatten(1, 2) for x in (trajectories.obs, trajectories.action, before, target)]
     replica = torch.arange(len(mask), device=mask.device).unsqueeze(1)
     losses: list[Tensor] = []

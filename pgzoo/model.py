@@ -43,18 +43,28 @@ class Model:
         return self._ask(self.policy, self.theta, trajectories)[:, :, :-1].log_softmax(-1)
 
     def critic_outputs(self, trajectories: Trajectories) -> Tensor:
-        """What the critic says of s_0 … s_T, ``[S, N, T + 1, out]``; see ``observations``."""
-        if self.critic is None or self.phi is None:
-            raise ValueError("This agent has no critic, so there are no values to ask for.")
-        return self._ask(self.critic, self.phi, trajectories)
+        """What the critic says of s_t ``[S, N, T, out]``; anything where the mask is false."""
+        return self._ask_critic(trajectories)[:, :, :-1]
 
     def values(self, trajectories: Trajectories) -> Tensor:
-        """V of s_0 … s_T, ``[S, N, T + 1]``; of a critic for every action, its expectation."""
-        outputs = self.critic_outputs(trajectories)
+        """V(s_t) ``[S, N, T]``; of a critic for every action, its expectation under the policy."""
+        return self._values(trajectories)[:, :, :-1]
+
+    def next_values(self, trajectories: Trajectories) -> Tensor:
+        """V(s_{t+1}) ``[S, N, T]``, of the true final state where an episode ends."""
+        return self._values(trajectories)[:, :, 1:]
+
+    def _values(self, trajectories: Trajectories) -> Tensor:
+        outputs = self._ask_critic(trajectories)
         if outputs.shape[-1] == 1:
             return outputs.squeeze(-1)
         log_probs = self._ask(self.policy, self.theta, trajectories).log_softmax(-1)
         return (log_probs.exp() * outputs).sum(-1)
+
+    def _ask_critic(self, trajectories: Trajectories) -> Tensor:
+        if self.critic is None or self.phi is None:
+            raise ValueError("This agent has no critic, so there are no values to ask for.")
+        return self._ask(self.critic, self.phi, trajectories)
 
     def scores(self, trajectories: Trajectories) -> ScoreFunctions:
         """∇log π of all steps."""
@@ -67,7 +77,10 @@ class Model:
 
     @torch.no_grad()
     def _ask(self, network: Network, parameters: Tensor, trajectories: Trajectories) -> Tensor:
-        """Outputs for s_0 … s_T, from one pass: nearly every state is before and after a step."""
+        """Outputs for s_0 … s_T, ``[S, N, T + 1, out]``.
+
+        Nearly every state is before one step and after another; one pass serves both.
+        """
         return self._once(
             "outputs",
             parameters,

@@ -58,9 +58,9 @@ def test_values_before_and_after_every_step(num_outputs):
             return outputs.squeeze(-1)
         return (NETWORK.apply(theta, obs).softmax(-1) * outputs).sum(-1)
 
-    got = Model(NETWORK, theta, critic, phi).values(batch)
-    torch.testing.assert_close(got[:, :, :-1][mask], value(batch.obs)[mask])
-    torch.testing.assert_close(got[:, :, 1:][mask], value(batch.next_obs)[mask])
+    model = Model(NETWORK, theta, critic, phi)
+    torch.testing.assert_close(model.values(batch)[mask], value(batch.obs)[mask])
+    torch.testing.assert_close(model.next_values(batch)[mask], value(batch.next_obs)[mask])
 
 
 def test_entropy_of_known_distributions():

@@ -66,7 +66,7 @@ class AllActions(SegmentOptions):
 
     def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
         """q̂ less its expectation, ``[S, N, T, A]``."""
-        q = model.critic_outputs(trajectories)[:, :, :-1]
+        q = model.critic_outputs(trajectories)
         pi = model.log_probs(trajectories).exp()
         return q - (pi * q).sum(-1, keepdim=True)
 

@@ -208,11 +208,10 @@ class SegmentOptions(CriticOptions, Agent):
     def advantage(self, trajectories: Trajectories, model: Model) -> Tensor:
         """Generalised advantage estimates ``[S, N, T]``."""
         t = trajectories
-        value = model.values(t)
         return gae(
             t.reward,
-            value[:, :, :-1],
-            value[:, :, 1:],
+            model.values(t),
+            model.next_values(t),
             t.terminated,
             t.truncated,
             t.mask,
@@ -222,8 +221,7 @@ class SegmentOptions(CriticOptions, Agent):
 
     def critic_target(self, trajectories: Trajectories, model: Model) -> Tensor:
         """λ-returns, that is advantage + V."""
-        value = model.values(trajectories)[:, :, :-1]
-        return self.advantage(trajectories, model) + value
+        return self.advantage(trajectories, model) + model.values(trajectories)
 
 
 @dataclass(frozen=True, kw_only=True)

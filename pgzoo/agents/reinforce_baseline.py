@@ -69,7 +69,7 @@ class ReinforceBaseline(CriticOptions, Reinforce):
         if self.baseline == "time-step-mean":
             return time_step_mean_baseline(returns, mask)
         if self.baseline == "value":
-            return model.values(trajectories)[:, :, :-1]
+            return model.values(trajectories)
         weight = self.step_weights(trajectories)
         both = torch.stack([weight * returns, weight], dim=1)
         gradients = model.scores(trajectories).trajectory_sums(both)

@@ -62,7 +62,7 @@ def quality(problem: Problem, network: Network, phi: Tensor, trajectories: Traje
     NaN where all returns are equal.
     """
     model = Model(problem.network, problem.theta.unsqueeze(0), network, phi)
-    outputs = model.critic_outputs(trajectories)[:, :, :-1]
+    outputs = model.critic_outputs(trajectories)
     value = value_of_action(outputs, trajectories.action)
     target = returns_to_go(trajectories.reward, trajectories.mask, problem.gamma)
     if len(target[trajectories.mask].unique()) == 1:
