@@ -19,9 +19,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from pgzoo.networks import MLP
-from pgzoo.rollout import SegmentCollector, collect_episodes
-from pgzoo.seeding import Purpose, generators, start_seeds
+from pgzoo.policies.networks import MLP
+from pgzoo.sampling.collect import SegmentCollector, collect_episodes
+from pgzoo.sampling.seeding import Purpose, generators, start_seeds
 
 HIDDEN = (64, 64)
 Measure = Callable[[], int]

@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from pgzoo.runs import RunFolder
+from pgzoo.records.run_folder import RunFolder
 
 PGZOO = [sys.executable, "-m", "pgzoo"]
 TIMES = ("wall_seconds", "steps_per_second")

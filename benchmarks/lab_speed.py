@@ -21,11 +21,11 @@ from torch import Tensor
 
 from pgzoo.agents.base import Agent
 from pgzoo.cli import main as pgzoo_main
-from pgzoo.gradients import gradient_estimates, objective, weigh
 from pgzoo.lab import ZOO, Problem, Settings, critics, parse_estimators
 from pgzoo.lab.measurement import CRITIC, SAMPLE, Sampler
-from pgzoo.model import Model
-from pgzoo.rollout import Trajectories
+from pgzoo.learning.gradients import gradient_estimates, objective, weigh
+from pgzoo.policies.model import Model
+from pgzoo.sampling.collect import Trajectories
 
 TRAJECTORIES, GROUP_SIZE = 32, 8
 ALONE = ("reinforce", "rloo")

@@ -17,8 +17,8 @@ import click
 import numpy as np
 
 from pgzoo.agents import AGENTS
-from pgzoo.display import duration
-from pgzoo.statistics import interquartile_mean_interval
+from pgzoo.cli.display import duration
+from pgzoo.records.intervals import interquartile_mean_interval
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"

@@ -6,11 +6,11 @@ import numpy as np
 import torch
 from scipy import stats
 
-from pgzoo.batch import Batch
-from pgzoo.gradients import policy_gradient, weigh
-from pgzoo.model import Model
-from pgzoo.networks import Table
-from pgzoo.rollout import Trajectories
+from pgzoo.learning.gradients import policy_gradient, weigh
+from pgzoo.policies.model import Model
+from pgzoo.policies.networks import Table
+from pgzoo.sampling.batch import Batch
+from pgzoo.sampling.collect import Trajectories
 
 HORIZON, GAMMA = 5, 0.8
 

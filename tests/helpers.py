@@ -5,8 +5,8 @@ import dataclasses
 import torch
 
 from pgzoo.agents import agent_class
-from pgzoo.rollout import Trajectories
-from pgzoo.runs import RunConfig
+from pgzoo.records.run_folder import RunConfig
+from pgzoo.sampling.collect import Trajectories
 
 
 def make_trajectories(lengths, num_actions=2, obs_dim=3, seed=0, dtype=torch.float64):

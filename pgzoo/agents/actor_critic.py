@@ -14,8 +14,8 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from pgzoo.agents.base import PSI_SCALE, SegmentOptions, option
-from pgzoo.model import Model
-from pgzoo.rollout import Trajectories
+from pgzoo.policies.model import Model
+from pgzoo.sampling.collect import Trajectories
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,10 @@ from typing import Any, ClassVar, Literal
 from torch import Tensor
 
 from pgzoo.agents.base import PSI_SCALE, SegmentOptions, option
-from pgzoo.batch import Batch
 from pgzoo.estimators import all_actions_surrogate
-from pgzoo.model import Model
-from pgzoo.rollout import Trajectories
+from pgzoo.policies.model import Model
+from pgzoo.sampling.batch import Batch
+from pgzoo.sampling.collect import Trajectories
 
 
 @dataclass(frozen=True, kw_only=True)

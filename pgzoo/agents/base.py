@@ -10,7 +10,6 @@ from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_
 import torch
 from torch import Tensor
 
-from pgzoo.batch import Batch
 from pgzoo.errors import UsageError
 from pgzoo.estimators import (
     aggregation_weights,
@@ -24,8 +23,9 @@ from pgzoo.estimators import (
     score_function_surrogate,
     trajectory_ratio,
 )
-from pgzoo.model import Model, of_actions
-from pgzoo.rollout import Trajectories
+from pgzoo.policies.model import Model, of_actions
+from pgzoo.sampling.batch import Batch
+from pgzoo.sampling.collect import Trajectories
 
 PSI_SCALE = (
     "rms: divide Ψ by its root mean square over the batch, which sets the gradient's length and "

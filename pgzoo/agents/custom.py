@@ -22,8 +22,8 @@ from torch import Tensor
 
 from pgzoo.agents.base import PSI_SCALE, GroupOptions, option
 from pgzoo.errors import UsageError
-from pgzoo.model import Model
-from pgzoo.rollout import Trajectories
+from pgzoo.policies.model import Model
+from pgzoo.sampling.collect import Trajectories
 
 Estimator = Callable[[Trajectories], Tensor]
 

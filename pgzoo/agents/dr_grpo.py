@@ -14,8 +14,8 @@ from torch import Tensor
 from pgzoo.agents.base import Aggregation, option
 from pgzoo.agents.grpo import GRPO
 from pgzoo.estimators import group_center
-from pgzoo.model import Model
-from pgzoo.rollout import Trajectories
+from pgzoo.policies.model import Model
+from pgzoo.sampling.collect import Trajectories
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -16,8 +16,8 @@ from torch import Tensor
 
 from pgzoo.agents.base import Aggregation, ClipOptions, GroupOptions, ReferenceOptions, option
 from pgzoo.estimators import group_standardize
-from pgzoo.model import Model
-from pgzoo.rollout import Trajectories
+from pgzoo.policies.model import Model
+from pgzoo.sampling.collect import Trajectories
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from pgzoo.agents.base import ClipOptions, SegmentOptions, option
-from pgzoo.batch import Batch
 from pgzoo.estimators import whiten
-from pgzoo.model import Model
-from pgzoo.rollout import Trajectories
+from pgzoo.policies.model import Model
+from pgzoo.sampling.batch import Batch
+from pgzoo.sampling.collect import Trajectories
 
 
 @dataclass(frozen=True, kw_only=True)

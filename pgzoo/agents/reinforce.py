@@ -15,8 +15,8 @@ from torch import Tensor
 from pgzoo.agents.base import PSI_SCALE, Agent, option
 from pgzoo.errors import UsageError
 from pgzoo.estimators import discount_weights, episode_return, returns_to_go
-from pgzoo.model import Model
-from pgzoo.rollout import Trajectories
+from pgzoo.policies.model import Model
+from pgzoo.sampling.collect import Trajectories
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -21,8 +21,8 @@ from pgzoo.estimators import (
     optimal_constant_baseline,
     time_step_mean_baseline,
 )
-from pgzoo.model import Model
-from pgzoo.rollout import Trajectories
+from pgzoo.policies.model import Model
+from pgzoo.sampling.collect import Trajectories
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -14,8 +14,8 @@ from torch import Tensor
 
 from pgzoo.agents.base import ClipOptions, ReferenceOptions, option
 from pgzoo.estimators import returns_to_go, whiten
-from pgzoo.model import Model
-from pgzoo.rollout import Trajectories
+from pgzoo.policies.model import Model
+from pgzoo.sampling.collect import Trajectories
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -24,8 +24,8 @@ from pgzoo.estimators import (
     leave_one_out_per_step,
     returns_to_go,
 )
-from pgzoo.model import Model
-from pgzoo.rollout import Trajectories
+from pgzoo.policies.model import Model
+from pgzoo.sampling.collect import Trajectories
 
 
 @dataclass(frozen=True, kw_only=True)

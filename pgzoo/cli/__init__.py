@@ -70,9 +70,9 @@ main.add_command(lab)
 @click.option("--greedy", is_flag=True, help="Take the most probable action instead of sampling.")
 def evaluate_run(run_folder: Path, episodes: int, greedy: bool) -> None:
     """Evaluate the policies of a RUN's last checkpoint; the run is left as it is."""
-    from pgzoo.display import print_evaluation
-    from pgzoo.runs import RunFolder
-    from pgzoo.train import evaluate_checkpoint
+    from pgzoo.cli.display import print_evaluation
+    from pgzoo.learning.loop import evaluate_checkpoint
+    from pgzoo.records.run_folder import RunFolder
 
     folder = RunFolder.open(run_folder)
     config = folder.config()

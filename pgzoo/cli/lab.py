@@ -178,7 +178,7 @@ def _lab(
     max_episode_steps: int | None,
     **budget: Any,
 ) -> None:
-    from pgzoo.display import LabDisplay
+    from pgzoo.cli.display import LabDisplay
     from pgzoo.lab.measurement import Settings
     from pgzoo.lab.problem import Problem, load_theta
     from pgzoo.lab.studies import STUDIES, Setup

@@ -157,9 +157,9 @@ def _run(
     quiet: bool,
     **given: Any,
 ) -> None:
-    from pgzoo.display import TrainingDisplay, print_next_commands, print_summary
-    from pgzoo.runs import RunFolder
-    from pgzoo.train import TrainingInterrupted, prepare, train
+    from pgzoo.cli.display import TrainingDisplay, print_next_commands, print_summary
+    from pgzoo.learning.loop import TrainingInterrupted, prepare, train
+    from pgzoo.records.run_folder import RunFolder
 
     console = Console()
     options = {k: v for k, v in given.items() if v is not None}
@@ -205,7 +205,7 @@ def _new_config(
 ) -> Any:
     import dataclasses
 
-    from pgzoo.runs import RunConfig
+    from pgzoo.records.run_folder import RunConfig
 
     if "env" not in options:
         raise UsageError(

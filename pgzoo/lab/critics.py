@@ -9,15 +9,15 @@ import torch
 from torch import Tensor
 
 from pgzoo.agents.reinforce_baseline import ReinforceBaseline
-from pgzoo.diagnostics import explained_variance
 from pgzoo.estimators import returns_to_go, root_mean_square
 from pgzoo.lab.problem import Problem
-from pgzoo.learner import Parameters, fit_critic
-from pgzoo.model import Model, value_of_action
-from pgzoo.networks import Network
-from pgzoo.rollout import Trajectories
-from pgzoo.seeding import Purpose, Seed, generators
-from pgzoo.train import critic_network
+from pgzoo.learning.diagnostics import explained_variance
+from pgzoo.learning.loop import critic_network
+from pgzoo.learning.update import Parameters, fit_critic
+from pgzoo.policies.model import Model, value_of_action
+from pgzoo.policies.networks import Network
+from pgzoo.sampling.collect import Trajectories
+from pgzoo.sampling.seeding import Purpose, Seed, generators
 
 LEARNING_RATES = {"mlp": 3e-3, "linear": 1e-2, "tabular": 3e-2}
 EPOCHS, TRAJECTORIES_PER_MINIBATCH, LEAST_MINIBATCHES = 10, 8, 8

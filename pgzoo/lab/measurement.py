@@ -24,9 +24,8 @@ from torch import Tensor
 from pgzoo.agents.base import Agent
 from pgzoo.agents.reinforce_baseline import ReinforceBaseline
 from pgzoo.errors import UsageError
-from pgzoo.exact import exact_gradient
-from pgzoo.gradients import gradient_estimates
 from pgzoo.lab import critics
+from pgzoo.lab.exact import exact_gradient
 from pgzoo.lab.problem import Estimator, Problem
 from pgzoo.lab.statistics import (
     Blocks,
@@ -37,10 +36,11 @@ from pgzoo.lab.statistics import (
     properties,
     same_number,
 )
-from pgzoo.model import Model
-from pgzoo.networks import MLP, Network
-from pgzoo.rollout import Trajectories, collect_episodes, joined_rows
-from pgzoo.seeding import Purpose, Seed, generators, start_seeds
+from pgzoo.learning.gradients import gradient_estimates
+from pgzoo.policies.model import Model
+from pgzoo.policies.networks import MLP, Network
+from pgzoo.sampling.collect import Trajectories, collect_episodes, joined_rows
+from pgzoo.sampling.seeding import Purpose, Seed, generators, start_seeds
 
 LEAST_BLOCKS, MOST_BLOCKS = 20, 100
 MOST_ROWS = 4_096

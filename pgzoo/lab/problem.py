@@ -18,11 +18,11 @@ from torch import Tensor
 from pgzoo.agents import agent_class
 from pgzoo.agents.base import Agent, choices, hyperparameters, option_type
 from pgzoo.errors import UsageError
-from pgzoo.exact import FiniteMDP
-from pgzoo.networks import Network, make_network
-from pgzoo.runs import RunFolder
-from pgzoo.seeding import Purpose, generators
-from pgzoo.train import POLICY_OUTPUT_GAIN, policy_network
+from pgzoo.lab.exact import FiniteMDP
+from pgzoo.learning.loop import POLICY_OUTPUT_GAIN, policy_network
+from pgzoo.policies.networks import Network, make_network
+from pgzoo.records.run_folder import RunFolder
+from pgzoo.sampling.seeding import Purpose, generators
 
 MOST_EXACT_STATES = 2_000
 OPTIONS_OF_ESTIMATES = {

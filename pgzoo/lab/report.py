@@ -23,9 +23,9 @@ from pgzoo.errors import UsageError
 from pgzoo.lab.measurement import Measurement, Row
 from pgzoo.lab.problem import short_label
 from pgzoo.lab.statistics import Properties
-from pgzoo.plots import Panel, dots, save
-from pgzoo.runs import LIBRARIES
-from pgzoo.statistics import Interval
+from pgzoo.records.intervals import Interval
+from pgzoo.records.plots import Panel, dots, save
+from pgzoo.records.run_folder import LIBRARIES
 
 FIGURES = tuple(f.name for f in dataclasses.fields(Properties) if f.name != "p_value")
 PANELS = {

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
-from pgzoo.statistics import Interval
+from pgzoo.records.intervals import Interval
 
 MIN_BLOCKS = 10
 SIGN_FLIPS = 9_999

@@ -24,9 +24,9 @@ from pgzoo.lab.report import (
     write_events,
     write_tables,
 )
-from pgzoo.plots import Line, curves, dots, save
-from pgzoo.runs import RunFolder
-from pgzoo.scores import ScoreFunctions
+from pgzoo.policies.score_functions import ScoreFunctions
+from pgzoo.records.plots import Line, curves, dots, save
+from pgzoo.records.run_folder import RunFolder
 
 BATCH_SIZES = (8, 16, 32, 64, 128)
 GROUP_SIZES = (2, 4, 8, 16, 32)

@@ -3,12 +3,12 @@ import torch
 
 from pgzoo.agents.reinforce import Reinforce
 from pgzoo.agents.reinforce_baseline import ReinforceBaseline
-from pgzoo.batch import Batch
 from pgzoo.errors import UsageError
 from pgzoo.estimators import episode_return, returns_to_go
-from pgzoo.gradients import policy_gradient
-from pgzoo.model import Model, of_actions
-from pgzoo.networks import MLP
+from pgzoo.learning.gradients import policy_gradient
+from pgzoo.policies.model import Model, of_actions
+from pgzoo.policies.networks import MLP
+from pgzoo.sampling.batch import Batch
 from tests.helpers import make_trajectories
 
 POLICY, CRITIC = MLP((3, 5, 2)), MLP((3, 4, 1))

@@ -10,7 +10,6 @@ from hypothesis import strategies as st
 
 from pgzoo.agents import AGENTS, agent_class
 from pgzoo.agents.ppo import PPO
-from pgzoo.batch import Batch
 from pgzoo.errors import UsageError
 from pgzoo.estimators import (
     episode_return,
@@ -23,10 +22,11 @@ from pgzoo.estimators import (
     returns_to_go,
     whiten,
 )
-from pgzoo.gradients import policy_gradient, weigh
-from pgzoo.learner import Parameters, learn
-from pgzoo.model import Model, of_actions
-from pgzoo.networks import MLP
+from pgzoo.learning.gradients import policy_gradient, weigh
+from pgzoo.learning.update import Parameters, learn
+from pgzoo.policies.model import Model, of_actions
+from pgzoo.policies.networks import MLP
+from pgzoo.sampling.batch import Batch
 from tests.helpers import make_trajectories
 
 POLICY = MLP((3, 5, 2))

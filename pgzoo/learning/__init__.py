@@ -1,0 +1,1 @@
+"""Training: from trajectories to new parameters, iteration by iteration."""

@@ -1,0 +1,224 @@
+"""Figures: readable without the text, with axes and units named, safe for colour-blind readers."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullFormatter
+
+from pgzoo.records.intervals import Interval
+
+# Okabe & Ito (2008), and markers and line styles beside: no line is told by its colour alone.
+COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
+MARKERS = "osD^vPX*"
+LINES = ("-", "--", "-.", ":")
+STYLE: dict[Any, Any] = {
+    "font.size": 9,
+    "axes.grid": True,
+    "grid.alpha": 0.3,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "savefig.bbox": "tight",
+    "pdf.fonttype": 42,
+}
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One axis of figures: what is on it and how.
+
+    Attributes:
+        title: the quantity, with its unit or formula.
+        log: logarithmic axis.
+        target: where an ideal estimator would be; drawn as a line.
+    """
+
+    title: str
+    log: bool = False
+    target: float | None = None
+
+
+@dataclass(frozen=True)
+class Line:
+    """A curve of intervals."""
+
+    label: str
+    x: Sequence[float]
+    y: Sequence[Interval]
+
+
+def save(figure: Figure, path: Path) -> list[Path]:
+    """Write ``path.png`` and ``path.pdf``."""
+    FigureCanvasAgg(figure)
+    files = [path.with_name(path.name + suffix) for suffix in (".png", ".pdf")]
+    with mpl.rc_context(STYLE):
+        for file in files:
+            temporary = file.with_name(f".{file.name}")
+            figure.savefig(temporary, dpi=150, format=file.suffix[1:])
+            temporary.replace(file)
+    return files
+
+
+def dots(
+    labels: Sequence[str],
+    panels: Sequence[tuple[Panel, Sequence[Interval]]],
+    title: str,
+    groups: Sequence[str],
+    names: Sequence[str] = (),
+) -> Figure:
+    """Points with intervals, a line of the chart for each label and a panel for each quantity.
+
+    Args:
+        labels: from top to bottom.
+        panels: each with one interval per label.
+        title: of the figure.
+        groups: a word for each label; each word has a colour and a marker of its own.
+        names: all such words there are, so that each looks the same in every figure; by default
+            those in ``groups``.
+    """
+    with mpl.rc_context(STYLE):
+        size = (2.6 + 2.6 * len(panels), max(2.6, 1.3 + 0.24 * len(labels)))
+        figure = Figure(figsize=size, layout="constrained")
+        axes = np.atleast_1d(figure.subplots(1, len(panels), sharey=True))
+        rows = -np.arange(len(labels))
+        names = list(names) or sorted(set(groups))
+        for axis, (panel, intervals) in zip(axes, panels, strict=True):
+            panel = _shown(panel, [i.point for i in intervals])
+            _prepare(axis, panel)
+            for k, name in enumerate(names):
+                mine = [i for i, group in enumerate(groups) if group == name]
+                if not mine:
+                    continue
+                points = [intervals[i] for i in mine]
+                low, high = _arms(points)
+                axis.errorbar(
+                    [p.point if np.isfinite(p.point) else np.nan for p in points],
+                    rows[mine],
+                    xerr=[low, high],
+                    fmt=MARKERS[k % len(MARKERS)],
+                    color=COLOURS[k % len(COLOURS)],
+                    label=name,
+                    capsize=2,
+                    markersize=5,
+                )
+            if panel.log:
+                ends = [x for i in intervals for x in (i.point, i.low, i.high)]
+                shown = [x for x in ends if np.isfinite(x) and x > 0] or [1.0]
+                axis.set_xlim(min(shown) / 2, 2 * max(shown))
+                _few_ticks(axis, max(shown) / min(shown))
+            if np.isnan([i.point for i in intervals]).all():
+                axis.text(0.5, 0.5, "unknown", transform=axis.transAxes, ha="center")
+            for row, interval in zip(rows, intervals, strict=True):
+                if np.isposinf(interval.high):  # the interval has no upper end
+                    text = "∞" if np.isposinf(interval.point) else "→"
+                    axis.annotate(text, (1.0, row), xycoords=("axes fraction", "data"), va="center")
+        axes[0].set_yticks(rows, labels)
+        axes[0].set_ylim(rows[-1] - 0.6, 0.6)
+        figure.suptitle(title)
+        handles, texts = axes[0].get_legend_handles_labels()
+        figure.legend(handles, texts, loc="outside lower center", ncols=len(names), frameon=False)
+    return figure
+
+
+def curves(
+    panels: Sequence[tuple[Panel, Sequence[Line]]], x_title: str, title: str, *, log_x: bool
+) -> Figure:
+    """Curves with 95% bands, a panel for each quantity.
+
+    Args:
+        panels: each with its lines; equal labels look equal everywhere.
+        x_title: quantity and unit of the horizontal axis.
+        title: of the figure.
+        log_x: logarithmic horizontal axis; linear next to zero, if it is among the values.
+    """
+    with mpl.rc_context(STYLE):
+        figure = Figure(figsize=(0.8 + 3.6 * len(panels), 3.8), layout="constrained")
+        axes = np.atleast_1d(figure.subplots(1, len(panels), sharex=True))
+        labels = list(dict.fromkeys(line.label for _, lines in panels for line in lines))
+        for axis, (panel, lines) in zip(axes, panels, strict=True):
+            panel = _shown(panel, [y.point for line in lines for y in line.y])
+            _prepare(axis, panel, vertical=True)
+            for line in lines:
+                _draw(axis, line, labels.index(line.label))
+            axis.set_xlabel(x_title)
+            if log_x:
+                ticks = sorted({x for line in lines for x in line.x})
+                if ticks[0] > 0:
+                    axis.set_xscale("log", base=2)
+                else:  # zero, too, has its place
+                    axis.set_xscale("symlog", linthresh=min(x for x in ticks if x > 0))
+                axis.set_xticks(ticks, [f"{x:g}" for x in ticks])
+        figure.suptitle(title)
+        handles, texts = axes[0].get_legend_handles_labels()
+        figure.legend(
+            handles, texts, loc="outside lower center", ncols=min(3, len(labels)), frameon=False
+        )
+    return figure
+
+
+def _draw(axis: Axes, line: Line, index: int) -> None:
+    colour = COLOURS[index % len(COLOURS)]
+    axis.plot(
+        line.x,
+        [y.point for y in line.y],
+        linestyle=LINES[index // 2 % len(LINES)],
+        marker=MARKERS[index % len(MARKERS)],
+        color=colour,
+        markersize=5,
+        label=line.label,
+    )
+    known = [y.high for y in line.y if np.isfinite(y.high)]
+    ceiling = 10 * max(known, default=0.0)  # stands for an interval without an upper end
+    low = [y.low for y in line.y]
+    high = [ceiling if np.isposinf(y.high) else y.high for y in line.y]
+    axis.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
+
+
+def _shown(panel: Panel, points: Sequence[float]) -> Panel:
+    """Linear where a logarithmic axis would have nothing to show."""
+    return panel if any(0 < x < np.inf for x in points) else dataclasses.replace(panel, log=False)
+
+
+def _prepare(axis: Axes, panel: Panel, *, vertical: bool = False) -> None:
+    if vertical:
+        axis.set_ylabel(panel.title)
+        if panel.log:
+            axis.set_yscale("log")
+        if panel.target is not None:
+            axis.axhline(panel.target, color="black", linewidth=0.8, linestyle=(0, (1, 2)))
+        return
+    axis.set_xlabel(panel.title)
+    if panel.log:
+        axis.set_xscale("log")
+    if panel.target is not None:
+        axis.axvline(panel.target, color="black", linewidth=0.8, linestyle=(0, (1, 2)))
+
+
+def _few_ticks(axis: Axes, span: float) -> None:
+    """On a logarithmic axis: powers of ten, or 1-2-5 where there are few of them."""
+    axis.xaxis.set_major_locator(
+        LogLocator(subs=(1.0,) if span > 10 else (1.0, 2.0, 5.0), numticks=5)
+    )
+    if span <= 10:
+        axis.xaxis.set_major_formatter("{x:g}")
+    axis.xaxis.set_minor_formatter(NullFormatter())
+
+
+def _arms(intervals: Sequence[Interval]) -> tuple[list[float], list[float]]:
+    """Lengths of error bars below and above; none where there is no interval."""
+
+    def length(a: float, b: float) -> float:
+        return max(b - a, 0.0) if np.isfinite(b - a) else 0.0
+
+    low = [length(i.low, i.point) for i in intervals]
+    high = [length(i.point, i.high) for i in intervals]
+    return low, high

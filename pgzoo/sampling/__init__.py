@@ -1,0 +1,1 @@
+"""Trajectories: what they are, and how they are collected."""

@@ -1,0 +1,66 @@
+import time
+
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from pgzoo.records.tensorboard import Dashboard
+
+
+def scalars(path):
+    events = EventAccumulator(str(path))
+    events.Reload()
+    tags = events.Tags()["scalars"]
+    return {t: [(e.step, round(e.value, 4)) for e in events.Scalars(t)] for t in tags}
+
+
+def row(seed, env_steps, value):
+    return {"iteration": 0, "seed": seed, "env_steps": env_steps, "return_mean": value}
+
+
+def test_mean_interval_and_seeds(tmp_path):
+    board = Dashboard(tmp_path, {1: 0, 2: 0, 3: 0}, {})
+    board.add([row(1, 10, 1.0), row(2, 20, 2.0), row(3, 30, 3.0)], 20)
+    board.add([row(1, 20, 4.0)], 25)  # seeds 2 and 3 have finished
+    board.close()
+    mean = scalars(tmp_path)
+    assert mean["return/mean"] == [(20, 2.0), (25, 3.0)]
+    low, high = (mean[f"return/ci_{side}"][0][1] for side in ("low", "high"))
+    assert low < 2 < high
+    assert round(low + high, 3) == 4
+    assert scalars(tmp_path / "seed-1") == {"return/mean_each_seed": [(10, 1.0), (20, 4.0)]}
+
+
+def test_two_seeds_have_no_interval(tmp_path):
+    board = Dashboard(tmp_path, {1: 0, 2: 0}, {})
+    board.add([row(1, 10, 1.0), row(2, 20, 2.0)], 15)
+    board.close()
+    assert set(scalars(tmp_path)) == {"return/mean"}
+
+
+def test_resuming_drops_what_came_after_the_checkpoint(tmp_path):
+    board = Dashboard(tmp_path, {1: 0}, {})
+    for steps in (10, 20, 30):
+        board.add([row(1, steps, float(steps))], steps)
+    board.close()
+    time.sleep(1.1)  # event files are read in the order of the second they were opened in
+    board = Dashboard(tmp_path, {1: 20}, {1: row(1, 20, 20.0)})
+    board.add([row(1, 31, 0.5)], 31)
+    board.close()
+    expected = [(10, 10.0), (20, 20.0), (31, 0.5)]
+    assert scalars(tmp_path) == {"return/mean": expected}
+    assert scalars(tmp_path / "seed-1") == {"return/mean_each_seed": expected}
+
+
+def test_diagnostics_have_charts_that_say_what_they_are(tmp_path):
+    board = Dashboard(tmp_path, {1: 0, 2: 0}, {})
+    figures = {"relative_variance": 0.5, "psi_q05": -1.0, "weight_q95": 2.0}
+    compared = {"relative_variance_of_grpo": 0.7, "snr": None}
+    board.add([row(s, 10, 1.0) | figures | compared for s in (1, 2)], 10)
+    board.explain("gradient/unit", "trajectory")
+    board.close()
+    assert set(scalars(tmp_path)) == {
+        "return/mean",
+        "gradient/relative_variance",
+        "psi/quantile_05",
+        "effective_weight/quantile_95",
+        "relative_variance/grpo",
+    }
