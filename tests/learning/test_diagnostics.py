@@ -18,7 +18,7 @@ from pgzoo.learning.diagnostics import (
 from pgzoo.learning.gradients import policy_gradient, weigh
 from pgzoo.policies.model import Model, of_actions
 from tests.helpers import make_trajectories
-from tests.test_gradients import make_models
+from tests.learning.test_gradients import make_models
 
 LENGTHS = [[3, 7, 1, 5, 2, 6, 4, 4], [6, 2, 4, 4, 8, 1, 3, 5]]
 PLAIN = {"aggregation": "sum", "psi_scale": "none", "episodes": 8}

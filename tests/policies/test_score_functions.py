@@ -7,7 +7,7 @@ from pgzoo.policies.model import of_actions
 from pgzoo.policies.networks import Table
 from pgzoo.policies.score_functions import ScoreFunctions, _span
 from tests.helpers import make_trajectories
-from tests.test_gradients import LENGTHS, make_models
+from tests.learning.test_gradients import LENGTHS, make_models
 from tests.test_model import NETWORK, random_theta
 
 

@@ -1,0 +1,254 @@
+"""Options as data: what each means, its range, and the parts that hold them.
+
+An algorithm is a frozen dataclass. Some of its fields are options, made by ``option``; others are
+parts, frozen dataclasses that hold options of their own. ``flat`` and ``build`` go between such a
+value and the flat mapping of names to values that a command line, a keyword call or a file has.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
+
+from pgzoo.errors import UsageError
+
+T = TypeVar("T")
+BOUNDS = {
+    "minimum": "of at least {:g}",
+    "above": "above {:g}",
+    "maximum": "at most {:g}",
+    "below": "below {:g}",
+}
+
+
+def option(
+    default: Any,
+    description: str,
+    *,
+    minimum: float | None = None,
+    above: float | None = None,
+    maximum: float | None = None,
+    below: float | None = None,
+    estimate: bool = False,
+) -> Any:
+    """A dataclass field that a user may set.
+
+    Args:
+        default: its value if nothing is said.
+        description: what it does, for help texts.
+        minimum: least value.
+        above: what it must exceed.
+        maximum: greatest value.
+        below: what it must stay under.
+        estimate: whether it changes the gradient estimate of a given batch, or the batch's plan;
+            the others are about training.
+    """
+    bounds = {"minimum": minimum, "above": above, "maximum": maximum, "below": below}
+    metadata = {"description": description, "estimate": estimate}
+    metadata["bounds"] = {k: v for k, v in bounds.items() if v is not None}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+def chosen_by(name: str, default: str, **alternatives: Any) -> Any:
+    """A dataclass field for a part that another option chooses; None where it names none.
+
+    Args:
+        name: of the option that chooses.
+        default: that option's own default.
+        alternatives: the part for each of its values, ``-`` written as ``_``.
+    """
+    metadata = {"chosen_by": name, "alternatives": alternatives}
+    return dataclasses.field(default=alternatives.get(_key(default)), metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Option:
+    """What is to be known of an option.
+
+    Attributes:
+        name: unique within its agent.
+        default: of the part that holds it.
+        description: what it does.
+        kind: its declared type.
+        bounds: of ``BOUNDS``, with the limit.
+        estimate: whether it changes the estimate, and not training alone.
+        needs: the option, and its value, that this one exists with; None: always.
+        common: whether every agent has it.
+    """
+
+    name: str
+    default: Any
+    description: str
+    kind: Any
+    bounds: Mapping[str, float]
+    estimate: bool
+    needs: tuple[str, str] | None
+    common: bool
+
+    @property
+    def choices(self) -> tuple[str, ...] | None:
+        """The values of a ``Literal``, else None."""
+        return get_args(self.kind) if get_origin(self.kind) is Literal else None
+
+    def check(self, value: Any) -> None:
+        """Raise a ``UsageError`` unless the value is of the declared kind and in range."""
+        expected = f"Expected `{self.name}`"
+        if self.choices is not None:
+            if value not in self.choices:
+                near = difflib.get_close_matches(str(value), self.choices, n=1)
+                hint = f" Did you mean {near[0]}?" if near else ""
+                raise UsageError(
+                    f"{expected} among {', '.join(self.choices)}; got {value!r}.{hint}"
+                )
+            return
+        if self.kind == tuple[int, ...]:
+            if not isinstance(value, tuple) or not all(_is_whole(n) and n > 0 for n in value):
+                raise UsageError(f"{expected} to be positive whole numbers, got {value!r}.")
+            return
+        if self.kind in (int, float):
+            self._check_number(value)
+        elif self.kind is bool and not isinstance(value, bool):
+            raise UsageError(f"{expected} to be true or false, got {value!r}.")
+        elif self.kind == str | None and not (value is None or isinstance(value, str)):
+            raise UsageError(f"{expected} to be text, got {value!r}.")
+
+    def _check_number(self, value: Any) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
+            raise UsageError(f"Expected `{self.name}` to be a number, got {value!r}.")
+        if self.kind is int and not _is_whole(value):
+            raise UsageError(f"Expected `{self.name}` to be a whole number, got {value!r}.")
+        inside = {
+            "minimum": lambda bound: value >= bound,
+            "above": lambda bound: value > bound,
+            "maximum": lambda bound: value <= bound,
+            "below": lambda bound: value < bound,
+        }
+        if not math.isfinite(value) or not all(inside[k](b) for k, b in self.bounds.items()):
+            raise UsageError(f"Expected `{self.name}` {self.range_in_words()}, got {value:g}.")
+
+    def range_in_words(self) -> str:
+        """As in "between 0 and 1"."""
+        if {"minimum", "maximum"} <= self.bounds.keys():
+            return f"between {self.bounds['minimum']:g} and {self.bounds['maximum']:g}"
+        texts = [BOUNDS[k].format(bound) for k, bound in self.bounds.items()]
+        return " and ".join(texts) or "to be a finite number"
+
+
+@cache
+def options_of(cls: type) -> dict[str, Option]:
+    """Every option of a dataclass and its parts by name, its own before those all agents have."""
+    found = list(_options(cls, None, ()))
+    names = [o.name for o in found]
+    same = {n for n in names if len({o.needs for o in found if o.name == n}) < names.count(n)}
+    if same:
+        raise TypeError(f"{cls.__name__} has two options of the name {min(same)}.")
+    ordered = sorted(found, key=lambda o: o.common)
+    return {o.name: o for o in reversed(ordered)} and {o.name: o for o in ordered}
+
+
+def _options(cls: type, needs: tuple[str, str] | None, inherited: tuple[Any, ...]) -> Any:
+    kinds = get_type_hints(cls)
+    for field in dataclasses.fields(cls):
+        if "description" in field.metadata:
+            default = getattr(inherited[0], field.name) if inherited else field.default
+            yield Option(
+                field.name,
+                default,
+                field.metadata["description"],
+                kinds[field.name],
+                field.metadata["bounds"],
+                field.metadata["estimate"],
+                needs,
+                field.metadata.get("common", False),
+            )
+        elif "alternatives" in field.metadata:
+            for value, part in field.metadata["alternatives"].items():
+                choice = (field.metadata["chosen_by"], value.replace("_", "-"))
+                yield from _options(type(part), choice, (part,))
+        elif dataclasses.is_dataclass(field.default):
+            yield from _options(type(field.default), needs, (field.default,))
+
+
+def check_options(holder: Any) -> None:
+    """Raise a ``UsageError`` unless all of a value's own options are in range."""
+    known = _own_options(type(holder))
+    for name, known_option in known.items():
+        known_option.check(getattr(holder, name))
+
+
+@cache
+def _own_options(cls: type) -> dict[str, Option]:
+    own = {f.name for f in dataclasses.fields(cls) if "description" in f.metadata}
+    return {o.name: o for o in _options(cls, None, ()) if o.name in own}
+
+
+def flat(holder: Any) -> dict[str, Any]:
+    """Every option's value by name, those of the parts included."""
+    values: dict[str, Any] = {}
+    for field in dataclasses.fields(holder):
+        value = getattr(holder, field.name)
+        if "description" in field.metadata:
+            values[field.name] = value
+        elif dataclasses.is_dataclass(value):
+            values |= flat(value)
+    return values
+
+
+def build(cls: type[T], given: Mapping[str, Any], defaults: Mapping[str, Any] = {}) -> T:  # noqa: B006
+    """A value of a class from options by name.
+
+    Args:
+        cls: the dataclass.
+        given: what a user says; what cannot be used is refused.
+        defaults: in place of the fields' own; those of parts that are absent are not needed.
+
+    Raises:
+        UsageError: for an unknown option, one of a part that is absent, or a value out of range.
+    """
+    known = options_of(cls)
+    for name in given:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"Did you mean `{near[0]}`? " if near else ""
+            raise UsageError(f"Unknown option `{name}`. {hint}There are: {', '.join(known)}.")
+    values = dict(defaults) | dict(given)
+    result = _build(cls, None, values)
+    for name in given.keys() - flat(result).keys():
+        needed = known[name].needs
+        assert needed is not None
+        chooser, value = needed
+        raise UsageError(
+            f"Expected `{chooser}={value}` with `{name}`, got `{chooser}={flat(result)[chooser]}`: "
+            f"without it there is nothing that `{name}` would change."
+        )
+    return result
+
+
+def _build(cls: Any, prototype: Any, values: Mapping[str, Any]) -> Any:
+    chosen: dict[str, Any] = {}
+    for field in dataclasses.fields(cls):
+        default = field.default if prototype is None else getattr(prototype, field.name)
+        if "description" in field.metadata:
+            chosen[field.name] = values.get(field.name, default)
+        elif "alternatives" in field.metadata:
+            chooser = field.metadata["chosen_by"]
+            default = field.metadata["alternatives"].get(_key(chosen[chooser]))
+            chosen[field.name] = default and _build(type(default), default, values)
+        elif dataclasses.is_dataclass(default):
+            chosen[field.name] = _build(type(default), default, values)
+        else:
+            chosen[field.name] = default
+    return cls(**chosen)
+
+
+def _key(value: Any) -> str:
+    return str(value).replace("-", "_")
+
+
+def _is_whole(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool)

@@ -1,0 +1,94 @@
+"""Sampling plans: what a batch is made of. Training and laboratory hand one to ``collect``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from pgzoo.errors import UsageError
+from pgzoo.options import check_options, option
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episodes:
+    """N complete episodes from independent starts."""
+
+    episodes: int = option(16, "complete episodes N of each seed in an iteration", minimum=1)
+
+    group_size: ClassVar[int] = 1
+    complete: ClassVar[bool] = True
+    unit: ClassVar[str] = "trajectory"
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows N of a batch, for each replica."""
+        return self.episodes
+
+    def of_episodes(self, episodes: int) -> Episodes:
+        """The same manner of sampling, with another number of complete episodes."""
+        return Episodes(episodes=episodes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Groups:
+    """N complete episodes in groups of K, whose members are compared with each other."""
+
+    episodes: int = option(16, "complete episodes N of each seed in an iteration", minimum=1)
+    group_size: int = option(
+        8, "members K of a group; divides `episodes`", minimum=1, estimate=True
+    )
+    starts: Literal["shared", "independent"] = option(
+        "shared",
+        "the members of a group start from one state (same environment seed), or each from its own",
+        estimate=True,
+    )
+
+    complete: ClassVar[bool] = True
+    unit: ClassVar[str] = "group"
+
+    def __post_init__(self) -> None:
+        check_options(self)
+        if self.episodes % self.group_size:
+            raise UsageError(
+                f"Expected `group_size` to divide `episodes={self.episodes}`, got "
+                f"{self.group_size}. Try `episodes={self.group_size * 2}`."
+            )
+
+    @property
+    def num_rows(self) -> int:
+        """Rows N of a batch, for each replica."""
+        return self.episodes
+
+    def of_episodes(self, episodes: int) -> Groups:
+        """The same manner of sampling, with another number of complete episodes."""
+        return Groups(episodes=episodes, group_size=self.group_size, starts=self.starts)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Segments:
+    """T steps of each of N environments that run on from one iteration to the next."""
+
+    envs: int = option(8, "environments N of each seed", minimum=1)
+    segment_steps: int = option(32, "steps T of each environment in an iteration", minimum=1)
+
+    group_size: ClassVar[int] = 1
+    complete: ClassVar[bool] = False
+    unit: ClassVar[str] = "segment"
+
+    def __post_init__(self) -> None:
+        check_options(self)
+
+    @property
+    def num_rows(self) -> int:
+        """Rows N of a batch, for each replica."""
+        return self.envs
+
+    def of_episodes(self, episodes: int) -> Episodes:
+        """Complete episodes in place of segments."""
+        return Episodes(episodes=episodes)
+
+
+Plan = Episodes | Groups | Segments
