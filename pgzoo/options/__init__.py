@@ -199,7 +199,7 @@ def flat(holder: Any) -> dict[str, Any]:
     return values
 
 
-def build(cls: type[T], given: Mapping[str, Any], defaults: Mapping[str, Any] = {}) -> T:  # noqa: B006
+def build(cls: type[T], given: Mapping[str, Any], defaults: Mapping[str, Any] = {}) -> T:
     """A value of a class from options by name.
 
     Args:

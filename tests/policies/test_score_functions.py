@@ -8,7 +8,7 @@ from pgzoo.policies.networks import Table
 from pgzoo.policies.score_functions import ScoreFunctions, _span
 from tests.helpers import make_trajectories
 from tests.learning.test_gradients import LENGTHS, make_models
-from tests.test_model import NETWORK, random_theta
+from tests.policies.test_model import NETWORK, random_theta
 
 
 def test_sums_of_trajectories_equal_one_backward_pass_each():
