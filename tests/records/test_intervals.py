@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from pgzoo import statistics
+from pgzoo.records import intervals as statistics
 from pgzoo.records.intervals import interquartile_mean, interquartile_mean_interval, mean_interval
 
 
