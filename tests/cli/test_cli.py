@@ -18,7 +18,6 @@ from pgzoo.agents import AGENTS
 from pgzoo.cli import main
 from pgzoo.cli.values import parse_seeds
 from pgzoo.errors import UsageError
-from pgzoo.lab import report
 from pgzoo.records.run_folder import RunFolder
 
 SMALL = "--env CartPole-v1 --seeds 0-2 --steps 1000 --hidden 8 --episodes 4"
@@ -320,7 +319,7 @@ def test_an_interruption_while_the_figure_is_drawn(monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(report, "save", interrupted)
+    monkeypatch.setattr("pgzoo.records.plots.save", interrupted)
     output = pgzoo(f"lab measure {LAB} --estimator reinforce --out lab", 130)
     assert "what was complete is in lab" in output
     assert Path("lab/lab.csv").exists()
