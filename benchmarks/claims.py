@@ -116,21 +116,17 @@ def less(rows: Rows, a: str, b: str, quantity: str) -> str:
 
 
 def unbiased(row: dict[str, Any]) -> str:
-    p = row["p_value_holm"]
-    text = f"p = {p:.2g}" if p >= 0.001 else "p < 0.001"
-    verdict = "not rejected" if p >= 0.05 else "**false**"
-    if p >= 0.05 and math.isnan(value(row, "direction")):
-        verdict = "undecided"  # noise hides the estimates' mean, or g* itself
-    scale, direction = (number(value(row, name)) for name in ("scale", "direction"))
-    return f"{verdict} ({text}, scale {scale}, cos {direction})"
+    """True, false or undecided, and the laboratory's words for it."""
+    decided = {"unbiased": "true", "too noisy to say": "undecided"}
+    return f"{decided.get(row['verdict'], '**false**')} ({row['in_words']})"
 
 
 def estimator_table(rows: Rows) -> str:
-    head = ("estimator", *COLUMNS.values(), "p, unbiased (Holm)", "steps")
+    head = ("estimator", *COLUMNS.values(), "verdict", "steps")
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     for name, row in rows.items():
         cells = [f"`{name}`", *(cell(row, c) for c in COLUMNS)]
-        cells += [f"{row['p_value_holm']:.4f}", f"{row['steps']:,.0f}"]
+        cells += [row["in_words"], f"{row['steps']:,.0f}"]
         lines.append("| " + " | ".join(cells) + " |")
     return "\n".join(lines) + "\n"
 

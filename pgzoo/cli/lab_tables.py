@@ -12,14 +12,16 @@ from rich.markup import escape
 from rich.table import Table
 
 from pgzoo.lab.problem import short_label
-from pgzoo.lab.report import SIGNIFICANT
+from pgzoo.lab.report import in_words
+from pgzoo.lab.statistics import VERDICTS
 from pgzoo.records.intervals import Interval
 
 if TYPE_CHECKING:
-    from pgzoo.lab.measurement import Measurement, Row
+    from pgzoo.lab.measurement import Measurement
     from pgzoo.lab.report import Point
 
 COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "collapse_padding": True, "pad_edge": False}
+VERDICT_STYLES = dict(zip(VERDICTS, ("green", "yellow", "red", "dim"), strict=True))
 
 
 def print_measurement(console: Console, result: Measurement) -> None:
@@ -41,13 +43,13 @@ def print_measurement(console: Console, result: Measurement) -> None:
     _print_rows(
         console,
         "Spread of the estimates; all 95% intervals are in lab.csv",
-        ("variance", "relative variance", "SNR", "cos(ĝ, g*)", "steps"),
+        ("variance", "relative variance", "MSE", "cos(ĝ, g*)", "steps"),
         [
             (
                 row.estimator,
                 _number(row.properties.variance.point),
                 _short(row.properties.relative_variance),
-                _number(row.properties.snr.point),
+                _number(row.properties.mse.point),
                 _number(row.properties.cosine.point),
                 f"{row.steps:,.0f}",
             )
@@ -56,16 +58,14 @@ def print_measurement(console: Console, result: Measurement) -> None:
     )
     _print_rows(
         console,
-        "Bias; p: of unbiasedness, Holm-corrected",
-        ("bias²", "scale", "cos(mean, g*)", "MSE", "p"),
+        "Bias; the chance that any estimator is called rescaled or turned and is not: 5%",
+        ("scale", "cos(mean, g*)", "verdict"),
         [
             (
                 row.estimator,
-                _short(row.properties.bias_squared),
                 _number(row.properties.scale.point),
                 _number(row.properties.direction.point),
-                _number(row.properties.mse.point),
-                _p_value(row),
+                f"[{VERDICT_STYLES[row.verdict]}]{escape(in_words(row))}[/]",
             )
             for row in result.rows
         ],
@@ -95,15 +95,8 @@ def _table(title: str, columns: Sequence[str], x_title: str = "") -> Table:
         table.add_column(x_title, justify="right", max_width=14)
     table.add_column("estimator", overflow="fold", min_width=18)
     for name in columns:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="left" if name == "verdict" else "right")
     return table
-
-
-def _p_value(row: Row) -> str:
-    if np.isnan(row.p_value):
-        return _number(row.p_value)
-    p_value = f"{row.p_value:.4f}" if row.p_value >= 1e-4 else "<0.0001"
-    return f"[red]{p_value}[/red]" if row.p_value < SIGNIFICANT else p_value
 
 
 def print_points(

@@ -32,9 +32,10 @@ from pgzoo.lab.statistics import (
     BlockSums,
     Properties,
     Reference,
-    holm,
+    nested_holm,
     properties,
     same_number,
+    verdict,
 )
 from pgzoo.learning.gradients import gradient_estimates
 from pgzoo.policies.model import Model
@@ -117,7 +118,8 @@ class Row:
         estimates: how many independent estimates there are.
         steps: environment steps of one, on average.
         properties: bias, variance, direction.
-        p_value: of unbiasedness, corrected for the number of estimators (Holm).
+        p_unbiased: p-value of E ĝ = g*, corrected for the number of estimators (``nested_holm``).
+        p_direction: of E ĝ = c · g*, c > 0; the same.
     """
 
     estimator: str
@@ -126,7 +128,13 @@ class Row:
     estimates: int
     steps: float
     properties: Properties
-    p_value: float
+    p_unbiased: float
+    p_direction: float
+
+    @property
+    def verdict(self) -> str:
+        """Which of ``statistics.VERDICTS``."""
+        return verdict(self.properties, self.p_unbiased, self.p_direction)
 
 
 @dataclass(frozen=True)
@@ -424,7 +432,7 @@ def _rows(
     if len(blocks) < len(estimators):
         return ()
     results = [properties(b, reference, seed) for b in blocks]
-    corrected = holm([r.p_value for r in results])
+    corrected = nested_holm([r.p_unbiased for r in results], [r.p_direction for r in results])
     return tuple(
         Row(
             estimator=e.label,
@@ -433,7 +441,10 @@ def _rows(
             estimates=b.estimates,
             steps=n.mean,
             properties=r,
-            p_value=float(p),
+            p_unbiased=float(unbiased),
+            p_direction=float(direction),
         )
-        for e, b, n, r, p in zip(estimators, blocks, steps, results, corrected, strict=True)
+        for e, b, n, r, unbiased, direction in zip(
+            estimators, blocks, steps, results, *corrected, strict=True
+        )
     )

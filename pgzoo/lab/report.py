@@ -18,7 +18,16 @@ import numpy as np
 from pgzoo.errors import UsageError
 from pgzoo.lab.measurement import Measurement, Row
 from pgzoo.lab.problem import short_label
-from pgzoo.lab.statistics import Properties
+from pgzoo.lab.statistics import (
+    MIN_BLOCKS,
+    RESCALED,
+    SIGNIFICANT,
+    TURNED,
+    UNBIASED,
+    UNCLEAR,
+    VERDICTS,
+    Properties,
+)
 from pgzoo.records.run_folder import LIBRARIES
 
 if TYPE_CHECKING:
@@ -26,12 +35,13 @@ if TYPE_CHECKING:
 
     from pgzoo.records.plots import Panel
 
-QUANTITIES = tuple(f.name for f in dataclasses.fields(Properties) if f.name != "p_value")
+QUANTITIES = tuple(f.name for f in dataclasses.fields(Properties) if f.type == "Interval")
 PANELS: dict[str, dict[str, Any]] = {
     "variance": {"title": "variance, trace of the covariance", "log": True},
     "relative_variance": {"title": "relative variance, trace / ‖mean‖²", "log": True},
     "snr": {"title": "signal-to-noise ratio", "log": True},
     "bias_squared": {"title": "squared bias, ‖mean − g*‖²", "target": 0.0},
+    "relative_bias": {"title": "relative bias, ‖mean − g*‖ / ‖g*‖", "target": 0.0},
     "scale": {"title": "scale, ⟨mean, g*⟩ / ‖g*‖²", "target": 1.0},
     "direction": {"title": "direction, cos(mean, g*)", "target": 1.0},
     "cosine": {"title": "cosine of single estimates with g*", "target": 1.0},
@@ -39,16 +49,6 @@ PANELS: dict[str, dict[str, Any]] = {
 }
 """How a quantity is drawn: arguments of ``plots.Panel``."""
 SHOWN = ("relative_variance", "direction", "scale", "variance")
-SIGNIFICANT = 0.05
-BIASES = ("biased (p < 0.05, Holm)", "no bias found", "not known: noise, or too few estimates")
-
-
-def _bias(row: Row) -> str:
-    """What can be said of an estimator, one of ``BIASES``."""
-    if row.p_value < SIGNIFICANT:
-        return BIASES[0]
-    known = np.isfinite([row.p_value, row.properties.direction.point]).all()
-    return BIASES[1] if known else BIASES[2]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -71,7 +71,40 @@ def flat(row: Row) -> dict[str, Any]:
         interval = getattr(row.properties, name)
         cells[name] = interval.point
         cells[f"{name}_low"], cells[f"{name}_high"] = interval.low, interval.high
-    return cells | {"p_value": row.properties.p_value, "p_value_holm": row.p_value}
+    return cells | {
+        "p_unbiased": row.properties.p_unbiased,
+        "p_unbiased_holm": row.p_unbiased,
+        "p_direction": row.properties.p_direction,
+        "p_direction_holm": row.p_direction,
+        "verdict": row.verdict,
+    }
+
+
+def in_words(row: Row) -> str:
+    """The verdict, with the figure that matters to it."""
+    p = row.properties
+    if row.verdict == UNBIASED:
+        return f"{UNBIASED}, to within {p.relative_bias.high:.2g} ‖g*‖"
+    if row.verdict == RESCALED:
+        return f"{RESCALED} × {p.scale.point:.3g} (to within {_degrees(p.direction.low)})"
+    if row.verdict == TURNED:
+        if np.isnan(p.direction.point):
+            return f"{TURNED}, not known which"
+        away, near, far = (_degrees(getattr(p.direction, x)) for x in ("point", "high", "low"))
+        return f"{TURNED}, {away} [{near}, {far}] off"
+    if np.isnan(row.p_unbiased):
+        return f"{UNCLEAR}: fewer than {MIN_BLOCKS} estimates"
+    if np.isnan(p.relative_bias.point):
+        return f"{UNCLEAR}: g* itself is lost in noise"
+    if row.p_unbiased < SIGNIFICANT:
+        known = p.direction.low > 0
+        angle = f"up to {_degrees(p.direction.low)} off" if known else "in whatever direction"
+        return f"{UNCLEAR}: biased, {angle}"
+    return f"{UNCLEAR}: a bias of up to {p.relative_bias.high:.2g} ‖g*‖"
+
+
+def _degrees(cosine: float) -> str:
+    return f"{np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))):.2g}°"
 
 
 def as_json(result: Measurement) -> dict[str, Any]:
@@ -97,6 +130,7 @@ def as_json(result: Measurement) -> dict[str, Any]:
         "estimators": {row.estimator: dataclasses.asdict(row.agent) for row in result.rows},
         "rows": [
             {k: _finite(v) if isinstance(v, float) else v for k, v in flat(row).items()}
+            | {"in_words": in_words(row)}
             for row in result.rows
         ],
     }
@@ -166,7 +200,7 @@ def figure(result: Measurement) -> Figure:
     )
     panels = [(panel(k), [getattr(r.properties, k) for r in result.rows]) for k in SHOWN]
     labels = [short_label(r.estimator) for r in result.rows]
-    return dots(labels, panels, title, [_bias(r) for r in result.rows], BIASES)
+    return dots(labels, panels, title, [r.verdict for r in result.rows], VERDICTS)
 
 
 def panel(quantity: str) -> Panel:

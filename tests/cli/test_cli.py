@@ -264,10 +264,10 @@ def test_tables_of_the_laboratory_fit_80_columns(study, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     budget = "--estimates 12 --reference-estimates 12 --critic-trajectories 16 --hidden 4"
     output = pgzoo(f"lab {study} --env CartPole-v1 --max-episode-steps 9 {budget} --out lab")
-    heads = {"drift": "squared variance direction", "measure": "steps MSE p"}
+    heads = {"drift": "squared variance direction", "measure": "steps MSE verdict"}
     for word in heads.get(study, "direction scale variance").split():
         assert re.search(rf"\b{word}\b", output.partition("sampling …")[2])
-    assert study != "measure" or re.search(r"reinforce\+\+.* (\d\.\d{4}|<0\.0001) *\n", output)
+    assert study != "measure" or "too noisy to say" in " ".join(output.split())
 
 
 def test_lab_takes_policies_of_runs_and_of_files():
