@@ -26,12 +26,16 @@ from pgzoo.agents.reinforce_baseline import ReinforceBaseline
 from pgzoo.errors import UsageError
 from pgzoo.lab import critics
 from pgzoo.lab.exact import exact_gradient
-from pgzoo.lab.problem import Estimator, Problem
+from pgzoo.lab.problem import Estimator, Problem, short_label
 from pgzoo.lab.statistics import (
     Blocks,
     BlockSums,
+    Comparison,
+    Figures,
     Properties,
     Reference,
+    compare,
+    figures,
     nested_holm,
     properties,
     same_number,
@@ -120,6 +124,7 @@ class Row:
         properties: bias, variance, direction.
         p_unbiased: p-value of E ĝ = g*, corrected for the number of estimators (``nested_holm``).
         p_direction: of E ĝ = c · g*, c > 0; the same.
+        figures: what it is compared with others by.
     """
 
     estimator: str
@@ -130,6 +135,7 @@ class Row:
     properties: Properties
     p_unbiased: float
     p_direction: float
+    figures: Figures = field(repr=False, compare=False)
 
     @property
     def verdict(self) -> str:
@@ -160,6 +166,28 @@ class Measurement:
     explained_variance: dict[str, float]
     seconds: dict[str, float]
     interrupted: bool = False
+
+    def row(self, estimator: str) -> Row:
+        """Of an estimator, by its label or its short name.
+
+        Raises:
+            UsageError: if there is none.
+        """
+        for row in self.rows:
+            if estimator in (row.estimator, short_label(row.estimator)):
+                return row
+        known = ", ".join(row.estimator for row in self.rows)
+        raise UsageError(f"Expected one of the estimators measured ({known}), got {estimator!r}.")
+
+    def compare(self, a: str, b: str, quantity: str = "relative_variance") -> Comparison:
+        """How an estimator differs from another one, with a test of the difference.
+
+        Args:
+            a: its label or short name.
+            b: that of the other one.
+            quantity: of ``statistics.RATIOS`` or ``statistics.DIFFERENCES``.
+        """
+        return compare(self.row(a).figures, self.row(b).figures, quantity)
 
 
 @dataclass
@@ -443,6 +471,7 @@ def _rows(
             properties=r,
             p_unbiased=float(unbiased),
             p_direction=float(direction),
+            figures=figures(b, reference),
         )
         for e, b, n, r, unbiased, direction in zip(
             estimators, blocks, steps, results, *corrected, strict=True

@@ -7,6 +7,7 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -27,6 +28,7 @@ from pgzoo.lab.statistics import (
     UNCLEAR,
     VERDICTS,
     Properties,
+    compare,
 )
 from pgzoo.records.run_folder import LIBRARIES
 
@@ -48,6 +50,8 @@ PANELS: dict[str, dict[str, Any]] = {
     "mse": {"title": "mean squared error, E‖ĝ − g*‖²", "log": True},
 }
 """How a quantity is drawn: arguments of ``plots.Panel``."""
+COMPARED = ("relative_variance", "variance", "cosine")
+"""Quantities by which ``lab.json`` compares all pairs of estimators."""
 SHOWN = ("relative_variance", "direction", "scale", "variance")
 
 
@@ -133,6 +137,27 @@ def as_json(result: Measurement) -> dict[str, Any]:
             | {"in_words": in_words(row)}
             for row in result.rows
         ],
+        "comparisons": comparisons(result),
+    }
+
+
+def comparisons(result: Measurement) -> dict[str, dict[str, dict[str, list[Any]]]]:
+    """By quantity, an estimator and every later one: ratio or difference, its interval, p.
+
+    A ratio is the first one's figure over the second one's. p-values are not corrected.
+    """
+
+    def one(a: Row, b: Row, quantity: str) -> list[Any]:
+        found = compare(a.figures, b.figures, quantity)
+        numbers = (*dataclasses.astuple(found.interval), found.p_value)
+        return [_finite(float(f"{x:.6g}")) for x in numbers]
+
+    return {
+        quantity: {
+            a.estimator: {b.estimator: one(a, b, quantity) for b in result.rows[i + 1 :]}
+            for i, a in enumerate(result.rows[:-1])
+        }
+        for quantity in COMPARED
     }
 
 
@@ -169,13 +194,19 @@ def write_tables(folder: Path, data: Any, rows: Sequence[dict[str, Any]]) -> Non
         writer = csv.DictWriter(text, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    files = {"lab.json": json.dumps(data, indent=2), "lab.csv": text.getvalue()}
+    files = {"lab.json": _numbers_in_line(json.dumps(data, indent=2)), "lab.csv": text.getvalue()}
     with explained_writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             temporary = folder / f".{name}.tmp"
             temporary.write_text(content)
             temporary.replace(folder / name)
+
+
+def _numbers_in_line(text: str) -> str:
+    """JSON whose lists of numbers take a line each, not one for every number."""
+    lists = re.compile(r"\[\n\s+([^\[\]{}]*?)\n\s+\]")
+    return lists.sub(lambda found: "[" + re.sub(r"\n\s+", " ", found[1]) + "]", text)
 
 
 @contextmanager
