@@ -26,6 +26,7 @@ from pgzoo.lab.measurement import CRITIC, SAMPLE, Sampler
 from pgzoo.learning.gradients import gradient_estimates, objective, weigh
 from pgzoo.policies.model import Model
 from pgzoo.sampling.collect import Trajectories
+from pgzoo.sampling.plan import Episodes, Groups
 
 TRAJECTORIES, GROUP_SIZE = 32, 8
 ALONE = ("reinforce", "rloo")
@@ -70,7 +71,7 @@ def main(estimates: int, loop_estimates: int, at: int) -> None:
     settings = Settings(trajectories=TRAJECTORIES, estimates=estimates)
     sampler = Sampler(problem, settings)
     parsed = parse_estimators(ZOO, trajectories=TRAJECTORIES, group_size=GROUP_SIZE, gamma=1.0)
-    fitting = sampler.sample(CRITIC, range(1), 128, act=problem.theta)
+    fitting = sampler.sample(CRITIC, range(1), Episodes(episodes=128), act=problem.theta)
     frozen = {k: critics.fit(problem, k, fitting, [(0,)]) for k in ("state", "action")}
     sampler.seconds = 0.0
     theta = problem.theta.unsqueeze(0)
@@ -90,7 +91,8 @@ def main(estimates: int, loop_estimates: int, at: int) -> None:
     for first in range(0, estimates, size):
         indices = range(first, min(first + size, estimates))
         for k in (1, GROUP_SIZE):
-            batch = sampler.sample(SAMPLE, indices, TRAJECTORIES, k, act=problem.theta)
+            plan = Groups(episodes=TRAJECTORIES, group_size=k)
+            batch = sampler.sample(SAMPLE, indices, plan, act=problem.theta)
             steps += int(batch.num_steps.sum())
             mine = [e for e in parsed if e.group_size == k]
             for name in ("laboratory", "one estimator alone"):

@@ -23,6 +23,7 @@ from pgzoo.lab.exact import FiniteMDP
 from pgzoo.learning.loop import POLICY_OUTPUT_GAIN, policy_network
 from pgzoo.policies.networks import Network, make_network
 from pgzoo.records.run_folder import RunFolder
+from pgzoo.sampling.plan import Episodes, Groups
 from pgzoo.sampling.seeding import Purpose, generators
 
 MOST_EXACT_STATES = 2_000
@@ -184,11 +185,13 @@ class Estimator:
 
     Attributes:
         label: as the user wrote it.
-        agent: its hyperparameters; batch size and group size are the experiment's.
+        agent: its hyperparameters.
+        plan: how its trajectories are sampled; how many is the experiment's.
     """
 
     label: str
     agent: Agent
+    plan: Episodes | Groups
 
     @property
     def name(self) -> str:
@@ -198,7 +201,7 @@ class Estimator:
     @property
     def group_size(self) -> int:
         """K of its sampling plan."""
-        return self.agent.rollouts_per_start
+        return self.plan.group_size
 
 
 ZOO = (
@@ -270,7 +273,11 @@ def parse_estimator(text: str, *, trajectories: int, group_size: int, gamma: flo
             f"Expected groups of {k} for {text} to fill the {trajectories} trajectories of an "
             f"estimate. Choose a group size that divides them, or another number of trajectories."
         )
-    return Estimator(text, agent.as_defined(**options))
+    chosen = agent.as_defined(**options)
+    plan: Episodes | Groups = Episodes(episodes=trajectories)
+    if chosen.rollouts_per_start > 1:
+        plan = Groups(episodes=trajectories, group_size=chosen.rollouts_per_start)
+    return Estimator(text, chosen, plan)
 
 
 def _split_file(text: str) -> tuple[str, str, str]:
