@@ -109,9 +109,7 @@ def _lab_options() -> list[click.Parameter]:
         click.Option(
             ["--estimates"],
             type=click.IntRange(min=2),
-            default=400,
-            show_default=True,
-            help="Independent estimates of each estimator.",
+            help="Independent estimates of each estimator.  [default: 400, or the study's own]",
         ),
         click.Option(
             ["--group-size"],
@@ -123,9 +121,13 @@ def _lab_options() -> list[click.Parameter]:
         click.Option(
             ["--gamma"],
             type=float,
-            default=1.0,
-            show_default=True,
-            help="Discount factor of the objective.",
+            help="Discount factor of the objective.  [default: 1, or the study's own]",
+        ),
+        click.Option(
+            ["--limit"],
+            type=click.Choice(["ends", "continues"]),
+            help="Whether an episode cut off by its time limit is worth nothing more, or what "
+            "would follow.  [default: ends, or the study's own]",
         ),
         click.Option(
             ["--reference-estimates"],
@@ -170,7 +172,8 @@ def _lab(
     run: Path | None,
     replica: int | None,
     out: Path | None,
-    gamma: float,
+    gamma: float | None,
+    limit: str | None,
     env: str | None,
     at: int | None,
     theta: Path | None,
@@ -182,7 +185,7 @@ def _lab(
     from pgzoo.cli.display import LabDisplay
     from pgzoo.lab.measurement import Settings
     from pgzoo.lab.problem import Problem, load_theta
-    from pgzoo.lab.studies import STUDIES, Setup
+    from pgzoo.lab.studies import STUDIES, Setup, with_defaults
 
     if name in STUDIES:
         _check_left_alone(STUDIES[name].changes)
@@ -191,12 +194,15 @@ def _lab(
             f"Expected either --env ENV or --run RUN, to say whose policy; got "
             f"{'none' if run is None else 'both'}. Try `pgzoo lab {name} --env CartPole-v1`."
         )
+    given = {"gamma": gamma, "limit": limit, **budget}
+    chosen = with_defaults(name, {k: v for k, v in given.items() if v is not None})
+    objective = {k: chosen.pop(k) for k in ("gamma", "limit") if k in chosen}
     if run is not None:
-        given = {"--theta": theta, "--policy": policy, "--hidden": hidden}
-        for flag, value in (given | {"--max-episode-steps": max_episode_steps}).items():
+        flags = {"--theta": theta, "--policy": policy, "--hidden": hidden}
+        for flag, value in (flags | {"--max-episode-steps": max_episode_steps}).items():
             if value is not None:
                 raise UsageError(f"Expected no {flag} with --run: the run says what it is.")
-        problem = Problem.of_run(run, seed=replica, at=at, gamma=gamma)
+        problem = Problem.of_run(run, seed=replica, at=at, **objective)
     else:
         if at is not None:
             raise UsageError("Expected --run RUN with --at: it is a share of a run's training.")
@@ -213,10 +219,10 @@ def _lab(
             max_episode_steps=max_episode_steps,
             theta=load_theta(theta) if theta is not None else None,
             source=theta,
-            gamma=gamma,
+            **objective,
         )
     folder, created = _make_folder(out or free_folder(name, problem.env, "lab"))
-    setup = Setup(problem, Settings(**budget), group_size, run, replica, estimators)
+    setup = Setup(problem, Settings(**chosen), group_size, run, replica, estimators)
     console = Console()
     try:
         with LabDisplay(console) as display:

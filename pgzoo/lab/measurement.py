@@ -2,7 +2,8 @@
 
 Trajectories are complete episodes, for segment methods too: PPO, actor-critic and all-actions are
 measured as estimators of the same ∇J as all others. They bootstrap from V where a time limit ends
-an episode, while J counts nothing after it: where policies reach the limit, that is a bias.
+an episode. If J counts nothing after it (the problem's ``limit`` is ends), that is their bias; if J
+goes on (continues), counting nothing is a bias of the others.
 
 Every estimator gets the same number of trajectories per estimate under its own sampling plan;
 estimators with the same plan share their trajectories. Estimates are computed a chunk at a time
@@ -24,6 +25,7 @@ from torch import Tensor
 from pgzoo.agents.base import Agent
 from pgzoo.agents.reinforce_baseline import ReinforceBaseline
 from pgzoo.errors import UsageError
+from pgzoo.estimators import episode_return
 from pgzoo.lab import critics
 from pgzoo.lab.exact import exact_gradient
 from pgzoo.lab.problem import Estimator, Problem, policy_number, short_label
@@ -85,16 +87,17 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.critic not in ("separate", "same"):
-            raise UsageError(f"Expected --critic separate or same, got {self.critic!r}.")
+            raise UsageError(f"Expected `critic` to be separate or same, got {self.critic!r}.")
         if self.reference_estimates is not None and self.reference_estimates < 1:
             raise UsageError(
-                f"Expected --reference-estimates of at least 1, got {self.reference_estimates}."
+                f"Expected `reference_estimates` of at least 1, got {self.reference_estimates}."
             )
         least = {"trajectories": 1, "estimates": 2, "critic_trajectories": 1, "seed": 0}
         for name, bound in least.items():
             if getattr(self, name) < bound:
-                flag = "--" + name.replace("_", "-")
-                raise UsageError(f"Expected {flag} of at least {bound}, got {getattr(self, name)}.")
+                raise UsageError(
+                    f"Expected `{name}` of at least {bound}, got {getattr(self, name)}."
+                )
 
     @property
     def plan(self) -> Episodes:
@@ -221,38 +224,60 @@ class Sampler:
     settings: Settings
     seconds: float = 0.0
     _envs: pgzoo_envs.ReplicatedVectorEnv | None = field(default=None, repr=False)
+    _made_for: tuple[int, int] = field(default=(0, 0), repr=False)
 
-    def estimates_at_once(self, num_estimators: int) -> int:
-        """How many estimates fit into memory together, with their trajectories."""
+    def estimates_at_once(self, num_estimators: int, beyond: int = 0) -> int:
+        """How many estimates fit into memory together, with their trajectories.
+
+        Args:
+            num_estimators: of the same trajectories.
+            beyond: steps that episodes may go on for after the time limit.
+        """
         p = self.problem
         width = sum(p.network.sizes) if isinstance(p.network, MLP) else p.info.num_actions
         per_step = width + 16 + 4 * p.info.num_actions
         # The variance-optimal baseline takes two gradients of every trajectory.
-        per_row = per_step * (p.info.max_episode_steps or 1) + 2 * p.network.num_params
+        per_row = per_step * (p.time_limit + beyond) + 2 * p.network.num_params
         rows = self.settings.trajectories
         # Every estimate once in single and once in double precision.
         per_estimate = per_row * rows + 3 * num_estimators * p.network.num_params
         return max(1, min(NUMBERS_IN_MEMORY // per_estimate, MOST_ROWS // rows))
 
     def sample(
-        self, role: int, indices: range, plan: Episodes | Groups, *, act: Tensor
+        self,
+        role: int,
+        indices: range,
+        plan: Episodes | Groups,
+        *,
+        act: Tensor,
+        beyond: int = 0,
     ) -> Trajectories:
         """Trajectories ``[S, N, T]`` of the estimates with these numbers.
 
         Groups of independent starts are the very trajectories of independent episodes.
+
+        Args:
+            role: what they are for; different roles have nothing in common.
+            indices: numbers of the estimates.
+            plan: how many trajectories, and which of them start alike.
+            act: parameters of the policy, ``[P]``.
+            beyond: steps that episodes may go on for after the time limit. What they bring counts
+                as reward of the last step within it.
         """
         start = time.perf_counter()
         policy, sharing = policy_number(act), starts_shared_by(plan)
         seeds: list[Seed] = [(self.settings.seed, policy, role, sharing, m) for m in indices]
         total = len(seeds) * plan.num_rows
-        if self._envs is None or self._envs.num_envs != total:
+        limit = self.problem.time_limit
+        if self._envs is None or self._made_for != (total, limit + beyond):
             self.close()
             self._envs = pgzoo_envs.make(
                 self.problem.env,
                 total,
-                max_episode_steps=self.problem.info.max_episode_steps,
+                max_episode_steps=limit + beyond,
                 discretise=self.problem.policy == "tabular",
             )
+            self._made_for = total, limit + beyond
         trajectories = collect_episodes(
             self._envs,
             self.problem.network.bind(act.expand(len(seeds), -1)),
@@ -261,13 +286,33 @@ class Sampler:
             group_size=plan.group_size,
         )
         self.seconds += time.perf_counter() - start
-        return trajectories
+        return fold(trajectories, limit, self.problem.gamma)
 
     def close(self) -> None:
         """Give the environments back."""
         if self._envs is not None:
             self._envs.close()
             self._envs = None
+
+
+def fold(trajectories: Trajectories, limit: int, gamma: float) -> Trajectories:
+    """Episodes cut off at a time limit, with what they went on to earn as reward of the last step.
+
+    Returns from every step on stay what they were.
+
+    Args:
+        trajectories: complete episodes ``[S, N, T]``.
+        limit: steps that remain, at most.
+        gamma: discount factor.
+    """
+    if trajectories.mask.shape[2] <= limit:
+        return trajectories
+    beyond = trajectories.mask[:, :, limit:]
+    follows = gamma * episode_return(trajectories.reward[:, :, limit:], beyond, gamma)
+    kept = trajectories.map(lambda x: x[:, :, :limit].clone(), trajectories.group_size)
+    kept.reward[:, :, -1] += follows
+    kept.truncated[:, :, -1] |= beyond[:, :, 0]
+    return kept
 
 
 def starts_shared_by(plan: Episodes | Groups) -> int:
@@ -408,7 +453,9 @@ def _fit_critics(
     fitting, fresh = (
         joined_rows(
             [
-                sampler.sample(role, indices, settings.plan, act=problem.acting)
+                sampler.sample(
+                    role, indices, settings.plan, act=problem.acting, beyond=problem.steps_beyond
+                )
                 for indices in _chunks(-(-rows // settings.trajectories), 8)
             ]
         )
@@ -434,11 +481,15 @@ def _reference(
     progress: Progress,
 ) -> Reference:
     """g*: exact on a finite MDP, else the mean of an independent sample of unbiased estimates."""
-    mdp, horizon = problem.exact_mdp, problem.info.max_episode_steps
-    assert horizon is not None
-    if mdp is not None:
-        theta = problem.theta.unsqueeze(0)
-        exact = exact_gradient(mdp, problem.network, theta, horizon=horizon, gamma=problem.gamma)
+    if problem.exact_mdp is not None:
+        exact = exact_gradient(
+            problem.exact_mdp,
+            problem.network,
+            problem.theta.unsqueeze(0),
+            horizon=problem.time_limit,
+            gamma=problem.gamma,
+            continues=problem.limit == "continues",
+        )
         return Reference(exact[0].numpy())
     agent = ReinforceBaseline(
         baseline="value", gamma=problem.gamma, gamma_t=True, aggregation="sum", psi_scale="none"
@@ -446,9 +497,10 @@ def _reference(
     network, phi = frozen["state"]
     sums = BlockSums(settings.reference_block_size)
     total = settings.num_blocks * settings.reference_block_size
-    for indices in _chunks(total, sampler.estimates_at_once(1)):
+    beyond = problem.steps_beyond
+    for indices in _chunks(total, sampler.estimates_at_once(1, beyond)):
         progress(indices.start / total, "reference gradient")
-        batch = sampler.sample(REFERENCE, indices, settings.plan, act=problem.theta)
+        batch = sampler.sample(REFERENCE, indices, settings.plan, act=problem.theta, beyond=beyond)
         count = len(indices)
         theta = problem.theta.expand(count, -1)
         model = Model(problem.network, theta, network, phi.expand(count, -1))

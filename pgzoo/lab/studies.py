@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pgzoo.agents.base import Agent
 from pgzoo.errors import UsageError
 from pgzoo.lab.measurement import REFERENCE, Measurement, Progress, Row, Sampler, Settings, measure
 from pgzoo.lab.problem import Estimator, Problem, parse_estimators, short_label
@@ -26,8 +27,10 @@ from pgzoo.lab.report import (
     write_tables,
 )
 from pgzoo.lab.statistics import RATIOS, Comparison
+from pgzoo.policies.model import Model
 from pgzoo.policies.score_functions import ScoreFunctions
 from pgzoo.records.run_folder import RunFolder
+from pgzoo.sampling.collect import Trajectories
 from pgzoo.sampling.plan import Groups
 
 if TYPE_CHECKING:
@@ -113,7 +116,7 @@ class Study:
         """The question, and what was the same in all measurements."""
         p = setup.problem
         facts = {
-            "gamma": f"γ = {p.gamma:g}",
+            "gamma": p.objective,
             "trajectories": f"{setup.settings.trajectories} trajectories per estimate",
         }
         policy = p.label.rpartition(", ")[0] if self.changes == "at" else p.label
@@ -181,7 +184,7 @@ def _group_size(setup: Setup, progress: Progress) -> Iterator[Part]:
     n = setup.settings.trajectories
     if n % GROUP_SIZES[-1]:
         raise UsageError(
-            f"Expected --trajectories to be a multiple of {GROUP_SIZES[-1]}, the largest group of "
+            f"Expected `trajectories` to be a multiple of {GROUP_SIZES[-1]}, the largest group of "
             f"this study; got {n}."
         )
     for k in GROUP_SIZES:
@@ -197,12 +200,28 @@ def _group_size(setup: Setup, progress: Progress) -> Iterator[Part]:
 
 
 def _gae(setup: Setup, progress: Progress) -> Iterator[Part]:
+    """With c_t = γ^t, without which even λ = 1 is biased where γ is below 1 (see ``discount``)."""
     if setup.estimators:
-        raise UsageError("Expected no --estimator: this study is of GAE along λ.")
-    result = setup.measure([f"actor-critic:lam={lam:g}" for lam in LAMBDAS], progress)
+        raise UsageError("Expected no `estimator`: this study is of GAE along λ.")
+    estimators = setup.parsed([f"actor-critic:lam={lam:g}" for lam in LAMBDAS])
+    weighted = [_with_gamma_t(e) for e in estimators]
+    result = measure(setup.problem, weighted, setup.settings, progress)
     label = "GAE, frozen critic" if setup.settings.critic == "separate" else "GAE, same data"
     rows = zip(LAMBDAS, result.rows, strict=True) if result.rows else ()
     yield result, [Point(lam, _renamed(row, label)) for lam, row in rows]
+
+
+def _with_gamma_t(estimator: Estimator) -> Estimator:
+    """The same with c_t = γ^t before every step's Ψ."""
+    kind = type(estimator.agent)
+
+    def psi(self: Agent, trajectories: Trajectories, model: Model) -> Tensor:
+        psi = kind.psi(self, trajectories, model)
+        return psi * self.gamma ** torch.arange(psi.shape[2], dtype=psi.dtype)
+
+    weighted = type(kind.__name__, (kind,), {"psi": psi})
+    agent = weighted(**dataclasses.asdict(estimator.agent))
+    return Estimator(f"{estimator.label},gamma_t=yes", agent, estimator.plan)
 
 
 def _discount(setup: Setup, progress: Progress) -> Iterator[Part]:
@@ -238,7 +257,7 @@ def _rescaling(setup: Setup, progress: Progress) -> Iterator[Part]:
 
 def _training(setup: Setup, progress: Progress) -> Iterator[Part]:
     if setup.run is None:
-        raise UsageError("Expected --run RUN: this study follows the policy of a training run.")
+        raise UsageError("Expected `run`: this study follows the policy of a training run.")
     names = ("reinforce", "reinforce-baseline:baseline=value", "reinforce++", "rloo", "grpo")
     snapshots = RunFolder.open(setup.run).snapshots()
     if not snapshots:
@@ -246,7 +265,13 @@ def _training(setup: Setup, progress: Progress) -> Iterator[Part]:
             f"Expected {setup.run} to have snapshots of its policies; there are none. Train again."
         )
     for percent in snapshots:
-        problem = Problem.of_run(setup.run, seed=setup.seed, at=percent, gamma=setup.problem.gamma)
+        problem = Problem.of_run(
+            setup.run,
+            seed=setup.seed,
+            at=percent,
+            gamma=setup.problem.gamma,
+            limit=setup.problem.limit,
+        )
         changed = dataclasses.replace(setup, problem=problem)
         yield _at(percent, changed.measure(names, progress))
 
@@ -351,6 +376,7 @@ STUDIES = {
         _gae,
         ("bias_squared", "variance", "mse"),
         "λ of GAE",
+        defaults={"gamma": 0.99, "limit": "continues"},
     ),
     "discount": Study(
         "What is lost by leaving out the factor γᵗ?",
@@ -391,6 +417,19 @@ STUDIES = {
         log_x=True,
     ),
 }
+
+
+def with_defaults(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, and the study's own defaults beside it.
+
+    Args:
+        name: of a study; others have no defaults of their own.
+        given: fields of ``Settings``, ``Problem`` and ``Setup``.
+    """
+    own = dict(STUDIES[name].defaults) if name in STUDIES else {}
+    if given.get("gamma") == 1:  # going on beyond a time limit needs a γ below 1
+        own.pop("limit", None)
+    return own | dict(given)
 
 
 def run_study(name: str, setup: Setup, folder: Path, progress: Progress) -> StudyResult:

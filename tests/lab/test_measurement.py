@@ -217,9 +217,9 @@ def test_large_policies_are_kept_in_fewer_blocks(monkeypatch):
 
 
 def test_settings_are_checked():
-    with pytest.raises(UsageError, match="separate or same"):
+    with pytest.raises(UsageError, match="`critic` to be separate or same"):
         Settings(critic="seperate")
-    with pytest.raises(UsageError, match="--reference-estimates of at least 1"):
+    with pytest.raises(UsageError, match="`reference_estimates` of at least 1"):
         Settings(reference_estimates=0)
 
 
@@ -252,13 +252,13 @@ def test_figures_of_a_user_s_estimator_equal_those_of_the_zoo(tmp_path):
 def test_problems_are_checked():
     with pytest.raises(UsageError, match="no time limit"):
         Problem.initial("CliffWalking-v1", policy="tabular")
-    with pytest.raises(UsageError, match="--gamma between 0 and 1, got 2"):
+    with pytest.raises(UsageError, match="`gamma` between 0 and 1, got 2"):
         Problem.initial("CartPole-v1", gamma=2.0)
     with pytest.raises(UsageError, match=r"Expected parameters \[64\]"):
         dataclasses.replace(LAKE, theta=torch.zeros(3))
     with pytest.raises(UsageError, match="finite parameters"):
         dataclasses.replace(LAKE, theta=torch.full((64,), torch.nan))
-    with pytest.raises(UsageError, match="--estimates of at least 2"):
+    with pytest.raises(UsageError, match="`estimates` of at least 2"):
         Settings(estimates=1)
 
 

@@ -54,7 +54,7 @@ def test_training_follows_the_snapshots_of_a_run(tmp_path):
     points = run("training", tmp_path, run=out, seed=4).points
     moments = sorted({p.x for p in points})
     assert (moments[0], moments[-1]) == (0, 100)
-    with pytest.raises(UsageError, match="Expected --run RUN"):
+    with pytest.raises(UsageError, match="Expected `run`"):
         run("training", tmp_path)
 
 
