@@ -17,7 +17,7 @@ from typing import Any
 
 import click
 
-from pgzoo.lab.statistics import SIGNIFICANT, holm
+from pgzoo.lab.statistics import SIGNIFICANT, VERDICTS, holm
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs" / "claims"
@@ -138,9 +138,9 @@ def verdicts(result: dict[str, Any], quantity: str) -> list[str]:
 
 
 def unbiased(row: dict[str, Any]) -> str:
-    """True, false or undecided, and the laboratory's words for it."""
-    decided = {"unbiased": "true", "too noisy to say": "undecided"}
-    return f"{decided.get(row['verdict'], '**false**')} ({row['in_words']})"
+    """True, in direction only, false or undecided; and the laboratory's words for it."""
+    words = dict(zip(VERDICTS, ("true", "in direction", "**false**", "undecided"), strict=True))
+    return f"{words[row['verdict']]} ({row['in_words']})"
 
 
 def estimator_table(rows: Rows) -> str:
@@ -183,7 +183,8 @@ comparison is decided by a test of the difference between two estimators, block 
 is the ratio. The five comparisons of a policy are wrongly decided, any of them, in 5% of cases
 (Holm). *Relative variance* is variance over the squared length of the mean gradient: a method that
 divides by a standard deviation shrinks the gradient and its raw variance with it, and an optimiser
-undoes that. *True* of "unbiased": no bias is found, and one of a quarter of the gradient would be.
+undoes that. *True* of "unbiased": no bias is found, and one of a quarter of the gradient would be;
+*in direction*: unbiased but for its length.
 
 ## Verdict
 
