@@ -5,10 +5,10 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-AGGREGATIONS = ("sum", "step-mean", "trajectory-mean")
+from pgzoo.estimators.names import AGGREGATIONS, Aggregation
 
 
-def aggregation_weights(mask: Tensor, aggregation: str) -> Tensor:
+def aggregation_weights(mask: Tensor, aggregation: Aggregation) -> Tensor:
     """Weight w of every step in Σ_{i,t} w_{i,t} x_{i,t}.
 
     - ``sum``: 1/N, a sum over each trajectory's steps; the policy gradient theorem's own, unbiased.

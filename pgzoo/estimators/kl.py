@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from torch import Tensor
 
-KL_ESTIMATORS = ("k1", "k2", "k3")
+from pgzoo.estimators.names import KL_ESTIMATORS, KLEstimator
 
 
-def kl_estimate(log_prob: Tensor, reference_log_prob: Tensor, estimator: str) -> Tensor:
+def kl_estimate(log_prob: Tensor, reference_log_prob: Tensor, estimator: KLEstimator) -> Tensor:
     """Per-action estimates whose mean over a ~ π estimates the divergence.
 
     - ``k1`` = −log r: unbiased, may be negative, of high variance.
