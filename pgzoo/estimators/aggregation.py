@@ -11,6 +11,8 @@ from pgzoo.estimators.names import AGGREGATIONS, Aggregation
 def aggregation_weights(mask: Tensor, aggregation: Aggregation) -> Tensor:
     """Weight w of every step in Σ_{i,t} w_{i,t} x_{i,t}.
 
+    N counts the rows that have a real step; rows of padding change nothing.
+
     - ``sum``: 1/N, a sum over each trajectory's steps; the policy gradient theorem's own, unbiased.
     - ``step-mean``: 1/Σ_i T_i, the mean over all real steps of the batch.
     - ``trajectory-mean``: 1/(N·T_i), the mean over each trajectory's steps, then over trajectories;
@@ -27,12 +29,13 @@ def aggregation_weights(mask: Tensor, aggregation: Aggregation) -> Tensor:
         ValueError: for another aggregation.
     """
     weight = mask.float()
+    rows = mask.any(-1, keepdim=True).sum(-2, keepdim=True).clamp(min=1)
     if aggregation == "sum":
-        return weight / mask.shape[-2]
+        return weight / rows
     if aggregation == "step-mean":
         return weight / weight.sum((-2, -1), keepdim=True).clamp(min=1)
     if aggregation == "trajectory-mean":
-        return weight / (mask.shape[-2] * weight.sum(-1, keepdim=True).clamp(min=1))
+        return weight / (rows * weight.sum(-1, keepdim=True).clamp(min=1))
     raise ValueError(f"Expected an aggregation among {AGGREGATIONS}, got {aggregation!r}.")
 
 

@@ -1,5 +1,8 @@
+import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from pgzoo.estimators import AGGREGATIONS, aggregation_weights, discount_weights, root_mean_square
 
@@ -23,6 +26,26 @@ def test_replicas_are_weighted_apart(name):
     both = aggregation_weights(torch.stack([MASK, other]), name)
     torch.testing.assert_close(both[0], aggregation_weights(MASK, name))
     torch.testing.assert_close(both[1], aggregation_weights(other, name))
+
+
+@pytest.mark.parametrize("name", AGGREGATIONS)
+@given(seed=st.integers(0, 1000), rows=st.integers(0, 3), steps=st.integers(0, 3))
+def test_padding_changes_nothing(name, seed, rows, steps):
+    """Rows and steps that are there only because another replica has more of them."""
+    rng = np.random.default_rng(seed)
+    mask = torch.from_numpy(rng.random((2, 4, 5)) < rng.random())
+    padded = torch.nn.functional.pad(mask, (0, steps, 0, rows))
+    weights = aggregation_weights(padded, name)
+    assert torch.equal(weights[..., :4, :5], aggregation_weights(mask, name))
+    assert weights.count_nonzero() == mask.sum()
+
+
+def test_without_padding_n_is_the_number_of_rows():
+    lengths = torch.randint(1, 200, (3, 7, 1))
+    mask = torch.arange(200) < lengths
+    steps = mask.float()
+    assert torch.equal(aggregation_weights(mask, "sum"), steps / 7)
+    assert torch.equal(aggregation_weights(mask, "trajectory-mean"), steps / (7 * lengths.float()))
 
 
 def test_unknown_aggregation():
