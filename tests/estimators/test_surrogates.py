@@ -4,6 +4,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgzoo.estimators import (
+    AGGREGATIONS,
+    aggregation_weights,
     all_actions_surrogate,
     clipped_surrogate,
     clipped_weight,
@@ -89,11 +91,68 @@ def test_trajectory_ratio_is_the_geometric_mean_of_the_steps():
     torch.testing.assert_close(got[1], torch.ones(3))
 
 
-def test_at_ratio_1_the_trajectory_ratio_has_the_plain_gradient_under_a_mean_over_steps():
-    old, psi = torch.randn(4, 6), torch.randn(4, 1).expand(4, 6)
-    mask = torch.ones(4, 6, dtype=torch.bool)
-    got = gradient(lambda lp: clipped_surrogate(trajectory_ratio(lp, old, mask), psi, CLIP), old)
-    torch.testing.assert_close(got, psi.contiguous())
+def random_policies(seed, lengths=(6, 4, 1)):
+    """Log-probabilities of a near policy and of the one that acted; NaN in the padding."""
+    g = torch.Generator().manual_seed(seed)
+    mask = torch.arange(6) < torch.tensor(lengths)[:, None]
+    old = -torch.rand(3, 6, generator=g, dtype=torch.float64)
+    log_prob = old + 0.1 * torch.randn(3, 6, generator=g, dtype=torch.float64)
+    psi = torch.randn(3, 6, generator=g, dtype=torch.float64)
+    return torch.where(mask, log_prob, torch.nan), old, psi, mask
+
+
+def geometric_mean(log_prob, old_log_prob, mask):
+    """GSPO's own ratio, whose gradient belongs to the whole trajectory."""
+    difference = torch.where(mask, log_prob - old_log_prob, 0)
+    mean = difference.sum(-1, keepdim=True) / mask.sum(-1, keepdim=True)
+    return mean.exp().expand(mask.shape)
+
+
+@given(st.integers(0, 200))
+def test_trajectory_ratio_lets_every_step_keep_its_own_psi(seed):
+    """Effective weight s·Ψ_t, where one ratio per trajectory would make it s times a mean of Ψ."""
+    log_prob, old, psi, mask = random_policies(seed)
+    s = geometric_mean(log_prob, old, mask)
+    torch.testing.assert_close(trajectory_ratio(log_prob, old, mask), s)
+    got = gradient(
+        lambda lp: torch.where(
+            mask, clipped_surrogate(trajectory_ratio(lp, old, mask), psi, 0.9), 0
+        ),
+        log_prob,
+    )
+    torch.testing.assert_close(got, torch.where(mask, s * psi, 0))
+    pooled = gradient(
+        lambda lp: torch.where(mask, geometric_mean(lp, old, mask) * psi, 0), log_prob
+    )
+    mean = torch.where(mask, psi, 0).sum(-1, keepdim=True) / mask.sum(-1, keepdim=True)
+    torch.testing.assert_close(pooled, torch.where(mask, s * mean, 0))
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@given(seed=st.integers(0, 50), clip=st.sampled_from([0.01, 0.05, 0.9]))
+def test_with_one_psi_per_trajectory_the_trajectory_ratio_is_gspo(aggregation, seed, clip):
+    log_prob, old, psi, mask = random_policies(seed)
+    psi = psi[:, :1].expand(mask.shape)
+    weight = aggregation_weights(mask, aggregation)
+
+    def objective(ratio):
+        return lambda lp: (
+            weight * torch.where(mask, clipped_surrogate(ratio(lp, old, mask), psi, clip), 0)
+        )
+
+    got, want = (gradient(objective(r), log_prob) for r in (trajectory_ratio, geometric_mean))
+    torch.testing.assert_close(got, want)
+
+
+def test_gspo_mixes_what_weights_tell_apart():
+    """With a weight that changes along the trajectory the two forms are two estimators."""
+    log_prob, old, psi, mask = random_policies(0)
+    psi, weight = psi[:, :1].expand(mask.shape), 0.5 ** torch.arange(6)
+    got, other = (
+        gradient(lambda lp, r=r: torch.where(mask, weight * r(lp, old, mask) * psi, 0), log_prob)
+        for r in (trajectory_ratio, geometric_mean)
+    )
+    assert (got - other).abs().max() > 0.1
 
 
 @given(st.integers(0, 200))
