@@ -54,3 +54,16 @@ def discount_weights(mask: Tensor, gamma: float) -> Tensor:
     """
     steps = torch.arange(mask.shape[-1], dtype=torch.float32, device=mask.device)
     return torch.as_tensor(gamma, dtype=torch.float32, device=mask.device) ** steps
+
+
+def step_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean over all real steps of the batch.
+
+    Args:
+        x: ``[..., N, T]``.
+        mask: real transitions, ``[..., N, T]``.
+
+    Returns:
+        ``[...]``; 0 where there is no real step.
+    """
+    return torch.where(mask, x, 0).sum((-2, -1)) / mask.sum((-2, -1)).clamp(min=1)

@@ -20,6 +20,7 @@ from pgzoo.agents import agent_class
 from pgzoo.agents.base import Agent
 from pgzoo.errors import UsageError
 from pgzoo.estimators import aggregation_weights, kl_estimate
+from pgzoo.estimators import explained_variance as explained_variance
 from pgzoo.learning.gradients import effective_weights, weigh
 from pgzoo.policies.model import Model, of_actions
 from pgzoo.policies.score_functions import ScoreFunctions
@@ -240,17 +241,6 @@ def _distributions(
         explained = explained_variance(returns - unscaled, returns, mask)
         missing["baseline_explained_variance"] = explained
     return missing | figures
-
-
-def explained_variance(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """1 − Var(target − prediction) / Var(target) over the real steps ``[S, N, T]``, → ``[S]``."""
-
-    def variance(x: Tensor) -> Tensor:
-        n = mask.sum((1, 2)).clamp(min=1)
-        mean = torch.where(mask, x, 0).sum((1, 2)) / n
-        return torch.where(mask, x - mean[:, None, None], 0).square().sum((1, 2)) / n
-
-    return 1 - variance(target - prediction) / variance(target).clamp(min=1e-12)
 
 
 def _quantiles(name: str, values: Tensor, mask: Tensor) -> Metrics:

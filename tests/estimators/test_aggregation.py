@@ -4,7 +4,13 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgzoo.estimators import AGGREGATIONS, aggregation_weights, discount_weights, root_mean_square
+from pgzoo.estimators import (
+    AGGREGATIONS,
+    aggregation_weights,
+    discount_weights,
+    root_mean_square,
+    step_mean,
+)
 
 T, F = True, False
 MASK = torch.tensor([[T, T, T], [T, F, F]])
@@ -51,6 +57,18 @@ def test_without_padding_n_is_the_number_of_rows():
 def test_unknown_aggregation():
     with pytest.raises(ValueError, match="got 'median'"):
         aggregation_weights(MASK, "median")
+
+
+def test_step_mean_by_hand():
+    x = torch.tensor([[1.0, 2.0, 3.0], [6.0, torch.nan, 99.0]])
+    assert step_mean(x, MASK).item() == 3
+    assert step_mean(torch.stack([x, 2 * x]), torch.stack([MASK, MASK & F])).tolist() == [3, 0]
+
+
+def test_step_mean_is_the_sum_that_step_mean_weighs():
+    x, mask = torch.randn(2, 4, 5), torch.rand(2, 4, 5) < 0.5
+    want = (aggregation_weights(mask, "step-mean") * x).sum((1, 2))
+    torch.testing.assert_close(step_mean(x, mask), want)
 
 
 def test_discount_weights():

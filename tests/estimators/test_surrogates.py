@@ -11,7 +11,6 @@ from pgzoo.estimators import (
     clipped_weight,
     importance_ratio,
     is_clipped,
-    kl_estimate,
     score_function_surrogate,
     trajectory_ratio,
 )
@@ -172,37 +171,3 @@ def test_all_actions_is_the_expectation_of_the_sampled_estimator(seed):
         lambda x: all_actions_surrogate(x.log_softmax(-1), q - q.mean(-1, keepdim=True)), logits
     )
     torch.testing.assert_close(whole, shifted)
-
-
-def test_kl_estimators_against_the_closed_form():
-    """Exact expectations over a ~ π of five actions, by summing."""
-    logits = torch.tensor([0.3, -0.2, 0.1, 0.9, -1.0], dtype=torch.float64)
-    reference = torch.tensor([0.1, 0.0, 0.2, 0.5, -0.7], dtype=torch.float64)
-    log_prob, ref = logits.log_softmax(0), reference.log_softmax(0)
-    p = log_prob.exp()
-    closed = (p * (log_prob - ref)).sum()
-    torch.testing.assert_close((p * kl_estimate(log_prob, ref, "k1")).sum(), closed)
-    torch.testing.assert_close((p * kl_estimate(log_prob, ref, "k3")).sum(), closed)
-    k2 = (p * kl_estimate(log_prob, ref, "k2")).sum()
-    assert k2 == pytest.approx(closed.item(), rel=0.1), "biased, but of higher order"
-    assert k2 != closed
-    assert (kl_estimate(log_prob, ref, "k3") >= 0).all()
-
-
-def test_k2_has_the_unbiased_gradient():
-    logits = torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64)
-    ref = torch.tensor([0.1, 0.5, -0.2], dtype=torch.float64).log_softmax(0)
-    p = logits.softmax(0)
-    exact = gradient(lambda x: x.log_softmax(0).exp() * (x.log_softmax(0) - ref), logits)
-    sampled = gradient(lambda x: p * kl_estimate(x.log_softmax(0), ref, "k2"), logits)
-    torch.testing.assert_close(sampled, exact)
-
-
-def test_kl_by_hand_and_unknown_estimator():
-    log_prob, ref = torch.tensor([-1.0]), torch.tensor([-1.5])
-    assert kl_estimate(log_prob, ref, "k1").item() == 0.5
-    assert kl_estimate(log_prob, ref, "k2").item() == 0.125
-    expected = torch.tensor(-0.5).exp() - 1 + 0.5
-    torch.testing.assert_close(kl_estimate(log_prob, ref, "k3")[0], expected)
-    with pytest.raises(ValueError, match="got 'k4'"):
-        kl_estimate(log_prob, ref, "k4")
