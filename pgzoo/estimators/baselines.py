@@ -10,6 +10,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pgzoo.estimators.aggregation import step_mean
+
 
 def batch_mean_baseline(returns: Tensor, mask: Tensor) -> Tensor:
     """Mean of the returns over all real steps of the batch.
@@ -21,8 +23,7 @@ def batch_mean_baseline(returns: Tensor, mask: Tensor) -> Tensor:
     Returns:
         ``[..., 1, 1]``.
     """
-    total = torch.where(mask, returns, 0).sum((-2, -1), keepdim=True)
-    return total / mask.sum((-2, -1), keepdim=True).clamp(min=1)
+    return step_mean(returns, mask)[..., None, None]
 
 
 def time_step_mean_baseline(returns: Tensor, mask: Tensor) -> Tensor:

@@ -34,9 +34,12 @@ def importance_ratio(log_prob: Tensor, old_log_prob: Tensor, mask: Tensor) -> Te
 
 
 def trajectory_ratio(log_prob: Tensor, old_log_prob: Tensor, mask: Tensor) -> Tensor:
-    """One ratio for each trajectory, the geometric mean of its steps' ratios, at every step.
+    """The geometric mean s of a trajectory's ratios, at every step, with that step's own gradient.
 
-    The length-normalised sequence ratio of GSPO (Zheng et al. 2025, eq. 7).
+    s_t = sg[s] · π(a_t|s_t) / sg[π(a_t|s_t)] has the value s and the gradient s ∇log π(a_t|s_t):
+    the steps of a trajectory share a ratio, and each has its own Ψ_t. The token form of GSPO (Zheng
+    et al. 2025, section 4.3). With s itself every step would get the trajectory's mean of
+    weight · Ψ; where both are constant along the trajectory, the two forms have one gradient.
 
     Args:
         log_prob: under the differentiated policy, ``[..., T]``.
@@ -44,11 +47,13 @@ def trajectory_ratio(log_prob: Tensor, old_log_prob: Tensor, mask: Tensor) -> Te
         mask: real transitions, ``[..., T]``.
 
     Returns:
-        ``[..., T]``, the same at all steps of a row.
+        ``[..., T]``, the same at all steps of a row, padding included.
     """
-    total = torch.where(mask, log_prob - old_log_prob, 0).sum(-1, keepdim=True)
+    log_prob = torch.where(mask, log_prob, 0)
+    fixed = log_prob.detach()
+    total = torch.where(mask, fixed - old_log_prob, 0).sum(-1, keepdim=True)
     mean = total / mask.sum(-1, keepdim=True).clamp(min=1)
-    return mean.exp().expand(mask.shape)
+    return mean.exp() * (log_prob - fixed).exp()
 
 
 def clipped_surrogate(ratio: Tensor, psi: Tensor, clip: float) -> Tensor:
