@@ -11,7 +11,17 @@ from pgzoo.agents.critics import Critic
 from pgzoo.agents.penalties import ReferenceKL
 from pgzoo.agents.surrogates import ScoreFunction, Surrogate
 from pgzoo.errors import UsageError
-from pgzoo.options import Option, build, check_options, flat, option, options_of, own_options, parts_as_chosen
+from pgzoo.estimators.names import Aggregation
+from pgzoo.options import (
+    Option,
+    build,
+    check_options,
+    flat,
+    option,
+    options_of,
+    own_options,
+    parts_as_chosen,
+)
 from pgzoo.sampling.plan import Episodes, Plan
 
 if TYPE_CHECKING:
@@ -55,7 +65,7 @@ class Agent:
     )
     entropy_coef: float = option(0.0, "weight of the entropy bonus", minimum=0)
     hidden: tuple[int, ...] = option((64, 64), "widths of the hidden layers, as in 64,64")
-    aggregation: Literal["sum", "step-mean", "trajectory-mean"] = option(
+    aggregation: Aggregation = option(
         "sum", "how the steps' terms are added up; sum is the unbiased one", estimate=True
     )
     psi_scale: Literal["none", "rms"] = option(

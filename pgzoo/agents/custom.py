@@ -22,6 +22,7 @@ from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from pgzoo.agents.base import RESCALED, Agent
+from pgzoo.agents.registry import zoo
 from pgzoo.errors import UsageError
 from pgzoo.sampling.plan import Groups
 
@@ -106,6 +107,8 @@ def custom_agent(source: str | Callable[..., Any]) -> type[Custom]:
     """
     if callable(source):
         name = getattr(source, "__name__", type(source).__name__)
+        if name in zoo():
+            raise UsageError(f"Expected another name than {name} for a function: the zoo has it.")
         path = Path(inspect.getsourcefile(source) or "") if inspect.isfunction(source) else Path()
         function, digest = _with_clear_errors(path, name, source), _digest_of_function(source)
     else:

@@ -10,13 +10,14 @@ trajectories count less; ``dr_grpo`` does without it and without the division by
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pgzoo import estimators
 from pgzoo.agents.base import Agent, at_every_step
 from pgzoo.agents.penalties import ReferenceKL
 from pgzoo.agents.registry import register
 from pgzoo.agents.surrogates import ClippedRatio
+from pgzoo.estimators.names import Aggregation
 from pgzoo.options import option
 from pgzoo.sampling.plan import Groups
 
@@ -41,7 +42,7 @@ class GRPO(Agent):
     plan: Groups = Groups(episodes=16, group_size=8)
     surrogate: ClippedRatio = ClippedRatio(clip=0.2)
     penalty: ReferenceKL = ReferenceKL(kl_placement="loss", kl_estimator="k3")
-    aggregation: Literal["sum", "step-mean", "trajectory-mean"] = option(
+    aggregation: Aggregation = option(
         "trajectory-mean", "how the steps' terms are added up", estimate=True
     )
 

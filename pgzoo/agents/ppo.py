@@ -8,12 +8,13 @@ Sampling plan: segments of fixed length from environments that keep running.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pgzoo.agents.base import Agent
 from pgzoo.agents.critics import BootstrappedCritic
 from pgzoo.agents.registry import register
 from pgzoo.agents.surrogates import ClippedRatio
+from pgzoo.estimators.names import Aggregation
 from pgzoo.options import option
 from pgzoo.sampling.plan import Segments
 
@@ -38,7 +39,7 @@ class PPO(Agent):
     plan: Segments = Segments(envs=8, segment_steps=32)
     surrogate: ClippedRatio = ClippedRatio(clip=0.2, standardize=True, epochs=6, minibatches=8)
     critic: BootstrappedCritic = BootstrappedCritic(of="state", lam=0.95)
-    aggregation: Literal["sum", "step-mean", "trajectory-mean"] = option(
+    aggregation: Aggregation = option(
         "step-mean", "how the steps' terms are added up", estimate=True
     )
 

@@ -39,9 +39,7 @@ class Entry:
 _REGISTER: dict[str, Entry] = {}
 
 
-def register(
-    name: str, *, summary: str, formula: str, year: int, source: str
-) -> Callable[[A], A]:
+def register(name: str, *, summary: str, formula: str, year: int, source: str) -> Callable[[A], A]:
     """Enter an agent's class into the zoo; arguments as for ``Entry``."""
 
     def enter(agent: A) -> A:

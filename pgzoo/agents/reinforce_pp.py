@@ -8,13 +8,14 @@ Sampling plan: N complete episodes from independent starts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from pgzoo import estimators
 from pgzoo.agents.base import Agent
 from pgzoo.agents.penalties import ReferenceKL
 from pgzoo.agents.registry import register
 from pgzoo.agents.surrogates import ClippedRatio
+from pgzoo.estimators.names import Aggregation
 from pgzoo.options import option
 from pgzoo.sampling.plan import Episodes
 
@@ -39,7 +40,7 @@ class ReinforcePP(Agent):
     plan: Episodes = Episodes(episodes=16)
     surrogate: ClippedRatio = ClippedRatio(clip=0.2)
     penalty: ReferenceKL = ReferenceKL(kl_placement="reward")
-    aggregation: Literal["sum", "step-mean", "trajectory-mean"] = option(
+    aggregation: Aggregation = option(
         "step-mean", "how the steps' terms are added up", estimate=True
     )
 

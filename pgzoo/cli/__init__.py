@@ -11,6 +11,7 @@ from rich.table import Table
 
 from pgzoo import __version__
 from pgzoo.agents import AGENTS
+from pgzoo.cli.flags import with_flags
 from pgzoo.cli.lab import lab
 from pgzoo.cli.run import run
 from pgzoo.cli.values import POLICIES
@@ -38,7 +39,7 @@ class ClearErrors(click.Group):
             from pgzoo_envs.errors import EnvError
 
             if isinstance(error, (UsageError, EnvError)):
-                raise click.UsageError(str(error)) from error
+                raise click.UsageError(with_flags(str(error))) from error
             raise
 
 
@@ -71,13 +72,10 @@ main.add_command(lab)
 def evaluate_run(run_folder: Path, episodes: int, greedy: bool) -> None:
     """Evaluate the policies of a RUN's last checkpoint; the run is left as it is."""
     from pgzoo.cli.display import print_evaluation
-    from pgzoo.learning.loop import evaluate_checkpoint
-    from pgzoo.records.run_folder import RunFolder
+    from pgzoo.learning.run import load
 
-    folder = RunFolder.open(run_folder)
-    config = folder.config()
-    returns = evaluate_checkpoint(config, folder, episodes=episodes, greedy=greedy)
-    print_evaluation(Console(), config, returns, greedy)
+    run = load(run_folder)
+    print_evaluation(Console(), run, run.evaluate(episodes, greedy=greedy), greedy)
 
 
 @main.command(name="list")

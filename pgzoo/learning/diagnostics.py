@@ -97,9 +97,7 @@ class Diagnostician:
 
 def _of_replicas(outputs: Outputs, index: Tensor) -> Outputs:
     model = outputs.model
-    chosen = {
-        k: v[index] for k, v in vars(model).items() if isinstance(v, Tensor)
-    }
+    chosen = {k: v[index] for k, v in vars(model).items() if isinstance(v, Tensor)}
     t = outputs.trajectories
     return dataclasses.replace(model, **chosen).on(t.map(lambda x: x[index], t.group_size))
 

@@ -117,6 +117,11 @@ class Trainer:
             )
         return values[[other.seeds.index(s) for s in config.seeds]]
 
+    @property
+    def sparse_columns(self) -> list[str]:
+        """Of ``metrics.csv``, those that not every iteration fills."""
+        return self._diagnostician.columns
+
     def close(self) -> None:
         """Give the environments back."""
         self._collector.close()

@@ -183,9 +183,7 @@ class _History:
     def means(self) -> Metrics:
         real = torch.stack(self._real)
         if bool(real.all()):
-            return {
-                k: torch.stack([f[k] for f in self._figures]).mean(0) for k in self._figures[0]
-            }
+            return {k: torch.stack([f[k] for f in self._figures]).mean(0) for k in self._figures[0]}
 
         def mean(name: str) -> Tensor:
             values = torch.stack([f[name] for f in self._figures])
@@ -235,7 +233,9 @@ def fit_critic(
     flat = [x.flatten(1, 2) for x in (t.obs, t.action, before, target)]
     replica = torch.arange(len(t.mask), device=t.mask.device).unsqueeze(1)
     history = _History()
-    dealt = list(deal(t.mask.flatten(1), critic.critic_epochs, critic.critic_minibatches, generators))
+    dealt = list(
+        deal(t.mask.flatten(1), critic.critic_epochs, critic.critic_minibatches, generators)
+    )
     for number, (index, real) in enumerate(dealt):
         obs, action, old_value, wanted = (x[replica, index] for x in flat)
         phi = parameters.values.detach().requires_grad_()
