@@ -96,10 +96,10 @@ class Diagnostician:
 
 
 def _of_replicas(outputs: Outputs, index: Tensor) -> Outputs:
-    model = outputs.model
-    chosen = {k: v[index] for k, v in vars(model).items() if isinstance(v, Tensor)}
-    t = outputs.trajectories
-    return dataclasses.replace(model, **chosen).on(t.map(lambda x: x[index], t.group_size))
+    m, t = outputs.model, outputs.trajectories
+    phi, reference = (None if x is None else x[index] for x in (m.phi, m.reference))
+    model = Model(m.policy, m.theta[index], m.critic_network, phi, reference)
+    return model.on(t.map(lambda x: x[index], t.group_size))
 
 
 def diagnose(agent: Agent, outputs: Outputs) -> Metrics:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
+from pgzoo.errors import UsageError
 from pgzoo.learning.state import TrainState
 from pgzoo.records.words import duration, spread
 
@@ -85,16 +87,22 @@ class Display(Protocol):
         """Show an iteration."""
 
 
-def display(manner: Manner = "auto") -> Display:
+def display(manner: bool | Manner = "auto") -> Display:
     """A way to show progress.
 
     Args:
-        manner: rich or tqdm for a bar, lines for a line at every tenth of the run, none; auto is
+        manner: False for none, True for auto; rich or tqdm for a bar, lines for a line at every tenth of the run, none; auto is
             tqdm in a notebook, rich on a terminal, and lines elsewhere.
     """
+    if isinstance(manner, bool):
+        manner = "auto" if manner else "none"
     if manner == "auto":
         manner = _fitting()
-    return {"rich": RichBar, "tqdm": TqdmBar, "lines": Lines, "none": Silent}[manner]()
+    made: dict[Manner, Callable[[], Display]]
+    made = {"rich": RichBar, "tqdm": TqdmBar, "lines": Lines, "none": Silent}
+    if manner not in made:
+        raise UsageError(f"Expected `progress` among auto, {', '.join(made)}; got {manner!r}.")
+    return made[manner]()
 
 
 def _fitting() -> Manner:

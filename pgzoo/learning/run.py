@@ -340,14 +340,12 @@ class Run:
         callback: Callable[[Report], Any] | None,
     ) -> None:
         """Train from where the folder stands."""
-        manner: Manner = {True: "auto", False: "none"}.get(progress, progress)  # type: ignore[call-overload,assignment]
-
         def report(report: Report) -> Any:
             shown(report)
             return None if callback is None else callback(report)
 
         try:
-            with display(manner) as shown:
+            with display(progress) as shown:
                 run_training(trainer, self._folder, report)
         except TrainingInterrupted as error:
             raise TrainingInterrupted(

@@ -138,7 +138,7 @@ class Option:
 
 
 @cache
-def options_of(cls: type) -> dict[str, Option]:
+def options_of(cls: Any) -> dict[str, Option]:
     """Every option of a dataclass and its parts, by name.
 
     Raises:
@@ -183,7 +183,7 @@ def check_options(holder: Any) -> None:
 
 
 @cache
-def own_options(cls: type) -> dict[str, Option]:
+def own_options(cls: Any) -> dict[str, Option]:
     """The options that a dataclass holds itself, not in parts."""
     own = {f.name for f in dataclasses.fields(cls) if "description" in f.metadata}
     return {o.name: o for o in _options(cls) if o.name in own}

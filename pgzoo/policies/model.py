@@ -52,7 +52,9 @@ class Outputs:
         self, model: Model, trajectories: Trajectories, like: Outputs | None = None
     ) -> None:
         self.model, self.trajectories = model, trajectories
-        self._policy = _PolicyOutputs(model, trajectories) if like is None else like._policy
+        self._policy: _PolicyOutputs = (
+            _PolicyOutputs(model, trajectories) if like is None else like._policy
+        )
 
     def with_critic(self, network: Network, phi: Tensor) -> Outputs:
         """The same policies beside another critic."""

@@ -63,7 +63,7 @@ class Policy:
     @torch.no_grad()
     def _logits(self, obs: ArrayLike) -> tuple[Tensor, bool]:
         """Preferences ``[B, A]``, and whether there was one observation alone."""
-        array, shape = np.asarray(obs), self._space.shape
+        array, shape = np.asarray(obs), self._space.shape or ()
         single = array.shape == shape
         if not single and array.shape[1:] != shape:
             raise UsageError(
