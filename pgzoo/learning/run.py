@@ -340,6 +340,7 @@ class Run:
         callback: Callable[[Report], Any] | None,
     ) -> None:
         """Train from where the folder stands."""
+
         def report(report: Report) -> Any:
             shown(report)
             return None if callback is None else callback(report)

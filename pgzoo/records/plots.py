@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from pgzoo.records.intervals import Interval
+from pgzoo.records.intervals import Interval, common_curve
 
 # Okabe & Ito (2008), and markers and line styles beside: no line is told by its colour alone.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -241,7 +241,9 @@ def learning_curve(metrics: Any, title: str, budget: int, ax: Axes | None = None
     seeds = [rows for _, rows in known.groupby("seed")]
     with mpl.rc_context(STYLE):
         for rows in seeds:
-            ax.plot(rows.env_steps, rows.return_last_100, color=COLOURS[0], alpha=0.2, linewidth=0.8)
+            ax.plot(
+                rows.env_steps, rows.return_last_100, color=COLOURS[0], alpha=0.2, linewidth=0.8
+            )
         curve = common_curve(
             [rows.env_steps.to_numpy() for rows in seeds],
             [rows.return_last_100.to_numpy() for rows in seeds],
