@@ -13,7 +13,12 @@ from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from pgzoo.records.intervals import MIN_RUNS, decimals, interquartile_mean_interval, mean_interval
+from pgzoo.records.intervals import (
+    MIN_RUNS,
+    decimals,
+    interquartile_mean_interval,
+    share_interval,
+)
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -193,7 +198,9 @@ def _verdict(summary: dict[str, Any]) -> str:
     if summary["threshold"] is not None:
         solved = sum(bool(s) for s in summary["solved"])
         text += f"\nsolved (mean ≥ {summary['threshold']:g}): "
-        text += f"[bold]{solved} of {len(summary['seeds'])} seeds[/bold]"
+        share = share_interval(solved, len(summary["seeds"]))
+        text += f"[bold]{solved} of {len(summary['seeds'])} seeds[/bold] "
+        text += f"[{share.low:.2f}, {share.high:.2f}]"
     return f"{text}\n{time}"
 
 
@@ -216,8 +223,10 @@ def print_evaluation(
 
 
 def _over_seeds(means: Sequence[float]) -> str:
-    text = f"mean {mean_interval(means)}, interquartile mean {interquartile_mean_interval(means)}"
-    return text + (" (95% intervals over seeds)" if len(means) >= MIN_RUNS else "")
+    mean = float(np.mean(means))
+    text = f"mean {mean:.{decimals(mean)}f}, "
+    text += f"interquartile mean {interquartile_mean_interval(means)}"
+    return text + (" (95% interval over seeds)" if len(means) >= MIN_RUNS else "")
 
 
 def print_next_commands(console: Console, path: Path, summary: dict[str, Any]) -> None:

@@ -1,9 +1,9 @@
-"""TensorBoard curves of a run: the mean over seeds with its interval, and every seed.
+"""TensorBoard curves of a run: means over seeds, their interval, and every seed.
 
 The run's own event files hold the mean over seeds, so that ``return/mean`` compares runs with one
 curve each. Each seed is a run of its own beneath (``seed-3``), in charts that end in
 ``_each_seed``. The horizontal axis is environment steps per seed. The Custom Scalars page shows the
-return with its interval as a band.
+return's interquartile mean with its interval as a band, from five seeds on.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 from torch.utils.tensorboard import SummaryWriter
 
 from pgzoo.learning.diagnostics import COMPARED, FIGURES
-from pgzoo.records.intervals import mean_interval
+from pgzoo.records.intervals import interquartile_mean_interval
 
 TAGS = {
     "return_mean": "return/mean",
@@ -44,7 +44,7 @@ TAGS = {
 QUANTILE = re.compile(r"(psi|weight)_q(\d\d)")
 EACH_SEED = "_each_seed"
 COMPARISON = "relative_variance"
-BOUNDS = ("return/ci_low", "return/ci_high")
+BAND = ("return/interquartile_mean", "return/ci_low", "return/ci_high")
 
 
 def tag_of(column: str) -> str | None:
@@ -97,7 +97,7 @@ class Dashboard:
         self._mean.add_custom_scalars(
             {
                 "means over seeds": {
-                    "return, 95% interval": ["Margin", ["return/mean", *BOUNDS]],
+                    "return, interquartile mean and 95% interval": ["Margin", [*BAND]],
                     "relative variance, estimators on the same batches": _overlay(COMPARISON),
                     "quantiles of Ψ": _overlay("psi"),
                     "quantiles of effective weights": _overlay("effective_weight"),
@@ -129,9 +129,11 @@ class Dashboard:
             if tag is None or (mean := mean_over_seeds(column, values)) == inf:
                 continue
             self._mean.add_scalar(tag, mean, mean_steps)
-            if column == "return_mean" and not np.isnan((interval := mean_interval(values)).low):
-                self._mean.add_scalar(BOUNDS[0], interval.low, mean_steps)
-                self._mean.add_scalar(BOUNDS[1], interval.high, mean_steps)
+            if column == "return_mean":
+                found = interquartile_mean_interval(values)
+                for name, number in zip(BAND, (found.point, found.low, found.high), strict=True):
+                    if not np.isnan(number):  # few seeds have a point alone
+                        self._mean.add_scalar(name, number, mean_steps)
 
     def explain(self, tag: str, text: str) -> None:
         """Say something in words."""
