@@ -16,24 +16,26 @@ def row(seed, env_steps, value):
     return {"iteration": 0, "seed": seed, "env_steps": env_steps, "return_mean": value}
 
 
-def test_mean_interval_and_seeds(tmp_path):
-    board = Dashboard(tmp_path, {1: 0, 2: 0, 3: 0}, {})
-    board.add([row(1, 10, 1.0), row(2, 20, 2.0), row(3, 30, 3.0)], 20)
-    board.add([row(1, 20, 4.0)], 25)  # seeds 2 and 3 have finished
+def test_means_their_interval_and_seeds(tmp_path):
+    board = Dashboard(tmp_path, dict.fromkeys((1, 2, 3, 4, 5), 0), {})
+    returns = {1: 1.0, 2: 2.0, 3: 3.0, 4: 4.0, 5: 15.0}
+    board.add([row(seed, 10 * seed, value) for seed, value in returns.items()], 30)
+    board.add([row(1, 20, 4.0)], 32)  # the others have finished
     board.close()
-    mean = scalars(tmp_path)
-    assert mean["return/mean"] == [(20, 2.0), (25, 3.0)]
-    low, high = (mean[f"return/ci_{side}"][0][1] for side in ("low", "high"))
-    assert low < 2 < high
-    assert round(low + high, 3) == 4
+    assert scalars(tmp_path) == {
+        "return/mean": [(30, 5.0), (32, 5.6)],
+        "return/interquartile_mean": [(30, 3.0), (32, 3.6667)],
+        "return/ci_low": [(30, 1.0), (32, 2.0)],
+        "return/ci_high": [(30, 15.0), (32, 15.0)],
+    }
     assert scalars(tmp_path / "seed-1") == {"return/mean_each_seed": [(10, 1.0), (20, 4.0)]}
 
 
-def test_two_seeds_have_no_interval(tmp_path):
+def test_few_seeds_have_no_interval(tmp_path):
     board = Dashboard(tmp_path, {1: 0, 2: 0}, {})
     board.add([row(1, 10, 1.0), row(2, 20, 2.0)], 15)
     board.close()
-    assert set(scalars(tmp_path)) == {"return/mean"}
+    assert set(scalars(tmp_path)) == {"return/mean", "return/interquartile_mean"}
 
 
 def test_resuming_drops_what_came_after_the_checkpoint(tmp_path):
@@ -46,7 +48,7 @@ def test_resuming_drops_what_came_after_the_checkpoint(tmp_path):
     board.add([row(1, 31, 0.5)], 31)
     board.close()
     expected = [(10, 10.0), (20, 20.0), (31, 0.5)]
-    assert scalars(tmp_path) == {"return/mean": expected}
+    assert scalars(tmp_path) == {"return/mean": expected, "return/interquartile_mean": expected}
     assert scalars(tmp_path / "seed-1") == {"return/mean_each_seed": expected}
 
 
@@ -59,6 +61,7 @@ def test_diagnostics_have_charts_that_say_what_they_are(tmp_path):
     board.close()
     assert set(scalars(tmp_path)) == {
         "return/mean",
+        "return/interquartile_mean",
         "gradient/relative_variance",
         "psi/quantile_05",
         "effective_weight/quantile_95",
