@@ -224,13 +224,15 @@ def _arms(intervals: Sequence[Interval]) -> tuple[list[float], list[float]]:
     return low, high
 
 
-def learning_curve(metrics: Any, title: str, budget: int, ax: Axes | None = None) -> Axes:
+def learning_curve(
+    metrics: Any, title: str, *, complete: bool = True, ax: Axes | None = None
+) -> Axes:
     """Return along training: every seed, and the interquartile mean with its 95% band.
 
     Args:
         metrics: a run's ``metrics.csv`` as a DataFrame.
         title: of the axes.
-        budget: environment steps of each seed; who has stopped before is kept at its last return.
+        complete: whether training has ended; then a seed that stopped early keeps its last return.
         ax: axes to draw on; None: a figure of their own.
     """
     if ax is None:
@@ -247,6 +249,7 @@ def learning_curve(metrics: Any, title: str, budget: int, ax: Axes | None = None
         curve = common_curve(
             [rows.env_steps.to_numpy() for rows in seeds],
             [rows.return_last_100.to_numpy() for rows in seeds],
+            ended=[complete] * len(seeds),
         )
         ax.plot(curve.steps, curve.point, color=COLOURS[0], label="interquartile mean")
         if not np.isnan(curve.low).all():

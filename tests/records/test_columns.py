@@ -29,7 +29,9 @@ LINE = {
 
 
 def test_a_line_by_hand():
-    line = metrics_line(**LINE, figures={"entropy": 0.5, "psi_rms": math.nan, "gradient_norm": math.inf})
+    line = metrics_line(
+        **LINE, figures={"entropy": 0.5, "psi_rms": math.nan, "gradient_norm": math.inf}
+    )
     assert line == {
         "iteration": 2,
         "seed": 3,
