@@ -260,6 +260,13 @@ def parts_as_chosen(holder: Any) -> dict[str, Any]:
     return wrong
 
 
+def parts_of(cls: Any, name: str) -> list[Any]:
+    """What a class's part may be: its default, or every alternative that an option chooses."""
+    field = next(f for f in dataclasses.fields(cls) if f.name == name)
+    alternatives = field.metadata.get("alternatives")
+    return [field.default] if alternatives is None else list(alternatives.values())
+
+
 def _key(value: Any) -> str:
     return str(value).replace("-", "_")
 
