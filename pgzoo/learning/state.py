@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pgzoo.learning.update import Learners, Parameters
 from pgzoo.records.intervals import WINDOW, is_candidate
-from pgzoo.sampling.collect import Ongoing
+from pgzoo.sampling.ongoing import Ongoing
 from pgzoo.sampling.trajectories import FinishedEpisodes
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pgzoo_envs
 import torch
 from torch import Tensor
@@ -142,7 +143,7 @@ class Trainer:
             model.policy.bind(model.theta),
             Streams(self.config.seeds, state.iteration),
             state.ongoing,
-            running=[not r.finished for r in state.replicas],
+            np.array([not r.finished for r in state.replicas]),
         )
         if self.agent.critic is not None:
             trajectories = trajectories.scale_rewards(self.agent.critic.reward_scale)
