@@ -1,6 +1,7 @@
 """The Python API: what a notebook does."""
 
 import json
+import types
 
 import matplotlib as mpl
 import numpy as np
@@ -36,9 +37,7 @@ def test_a_run_is_an_object():
     assert run.summary["seeds"] == [0, 1, 2]
     assert isinstance(run.metrics, pd.DataFrame)
     assert set(run.metrics.seed) == {0, 1, 2}
-    assert run.metrics.groupby("seed").env_steps.max().tolist() == run.summary[
-        "env_steps_per_seed"
-    ]
+    assert run.metrics.groupby("seed").env_steps.max().tolist() == run.summary["env_steps_per_seed"]
     assert run.path.exists()
     assert "complete" in repr(run)
     assert "reinforce" in run._repr_html_()
@@ -200,7 +199,7 @@ def test_hyperparameters_of_another_version_are_explained(tmp_path):
     data = json.loads(path.read_text())
     data["hyperparameters"]["colour"] = 1
     path.write_text(json.dumps(data))
-    with pytest.raises(pgzoo.UsageError, match="Unknown option `colour`|configuration"):
+    with pytest.raises(pgzoo.UsageError, match=r"Unknown option `colour`|configuration"):
         pgzoo.load(run.path).resume()
 
 
@@ -252,7 +251,7 @@ def test_progress_can_be_shown_in_every_manner(manner, capsys):
 
 def test_a_notebook_gets_tqdm(monkeypatch):
     class Shell:
-        config = {"IPKernelApp": {}}
+        config = types.MappingProxyType({"IPKernelApp": {}})
 
     monkeypatch.setitem(
         progress_module.sys.modules, "IPython", type("M", (), {"get_ipython": lambda: Shell})
