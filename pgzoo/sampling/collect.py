@@ -264,7 +264,7 @@ def _by_replica(
     finished: Sequence[tuple[NDArray, ...]], num_replicas: int, num_rows: int
 ) -> list[FinishedEpisodes]:
     if not finished:
-        return [FinishedEpisodes([], [])] * num_replicas
+        return [FinishedEpisodes([], []) for _ in range(num_replicas)]
     rows, returns, lengths = (np.concatenate(x) for x in zip(*finished, strict=True))
     mine = [rows // num_rows == s for s in range(num_replicas)]
     return [FinishedEpisodes(returns[m].tolist(), lengths[m].tolist()) for m in mine]

@@ -149,7 +149,7 @@ def bring_back(
     rows = np.arange(envs.num_envs)
     length = np.where(replicas[:, None], ongoing.length, 0).ravel()
     longest = int(length.max())
-    actions = _latest(ongoing.actions, longest).reshape(-1, longest).astype(np.int64)
+    actions = _latest(ongoing.actions, longest).reshape(len(rows), longest).astype(np.int64)
     _expect_repeated(bool(actions.max(initial=0) < num_actions(envs)))
     obs, _ = envs.reset(seed=seeds.at(rows, ongoing.episode.ravel()).tolist())
     envs.next_seeds = seeds.at(rows, ongoing.episode.ravel() + 1)

@@ -102,16 +102,17 @@ def test_evaluation_is_a_table_of_returns():
 
 
 def test_failed_seeds_are_named_and_not_evaluated(monkeypatch):
-    from pgzoo.learning.trainer import Trainer
+    from pgzoo.learning import trainer
 
-    initial = Trainer.initial_state
+    learn = trainer.learn
 
-    def spoiled(self):
-        state = initial(self)
-        state.learners.policy.values[1] = torch.inf
-        return state
+    def spoil(agent, learners, outputs, progress, generators):
+        learners, metrics = learn(agent, learners, outputs, progress, generators)
+        if len(generators) == 3:
+            learners.policy.values[1] = torch.inf
+        return learners, metrics
 
-    monkeypatch.setattr(Trainer, "initial_state", spoiled)
+    monkeypatch.setattr(trainer, "learn", spoil)
     run = train()
     assert list(run.failed) == [1]
     returns = run.evaluate(episodes=3)
