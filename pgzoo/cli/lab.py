@@ -275,8 +275,9 @@ def _remove_if_empty(folders: Sequence[Path]) -> None:
 
 def _lab_results(name: str, setup: Any, folder: Path, progress: Any, console: Console) -> bool:
     """Measure, write and show; whether it was interrupted."""
+    from pgzoo.cli.lab_tables import print_measurement, print_points
     from pgzoo.lab import ZOO
-    from pgzoo.lab.report import print_measurement, print_points, write_measurement
+    from pgzoo.lab.report import write_measurement
     from pgzoo.lab.studies import STUDIES, run_study
 
     if name == "measure":

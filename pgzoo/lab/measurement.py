@@ -26,15 +26,20 @@ from pgzoo.agents.reinforce_baseline import ReinforceBaseline
 from pgzoo.errors import UsageError
 from pgzoo.lab import critics
 from pgzoo.lab.exact import exact_gradient
-from pgzoo.lab.problem import Estimator, Problem
+from pgzoo.lab.problem import Estimator, Problem, short_label
 from pgzoo.lab.statistics import (
     Blocks,
     BlockSums,
+    Comparison,
+    Figures,
     Properties,
     Reference,
-    holm,
+    compare,
+    figures,
+    nested_holm,
     properties,
     same_number,
+    verdict,
 )
 from pgzoo.learning.gradients import gradient_estimates
 from pgzoo.policies.model import Model
@@ -117,7 +122,9 @@ class Row:
         estimates: how many independent estimates there are.
         steps: environment steps of one, on average.
         properties: bias, variance, direction.
-        p_value: of unbiasedness, corrected for the number of estimators (Holm).
+        p_unbiased: p-value of E ĝ = g*, corrected for the number of estimators (``nested_holm``).
+        p_direction: of E ĝ = c · g*, c > 0; the same.
+        figures: what it is compared with others by.
     """
 
     estimator: str
@@ -126,7 +133,14 @@ class Row:
     estimates: int
     steps: float
     properties: Properties
-    p_value: float
+    p_unbiased: float
+    p_direction: float
+    figures: Figures = field(repr=False, compare=False)
+
+    @property
+    def verdict(self) -> str:
+        """Which of ``statistics.VERDICTS``."""
+        return verdict(self.properties, self.p_unbiased, self.p_direction)
 
 
 @dataclass(frozen=True)
@@ -152,6 +166,28 @@ class Measurement:
     explained_variance: dict[str, float]
     seconds: dict[str, float]
     interrupted: bool = False
+
+    def row(self, estimator: str) -> Row:
+        """Of an estimator, by its label or its short name.
+
+        Raises:
+            UsageError: if there is none.
+        """
+        for row in self.rows:
+            if estimator in (row.estimator, short_label(row.estimator)):
+                return row
+        known = ", ".join(row.estimator for row in self.rows)
+        raise UsageError(f"Expected one of the estimators measured ({known}), got {estimator!r}.")
+
+    def compare(self, a: str, b: str, quantity: str = "relative_variance") -> Comparison:
+        """How an estimator differs from another one, with a test of the difference.
+
+        Args:
+            a: its label or short name.
+            b: that of the other one.
+            quantity: of ``statistics.RATIOS`` or ``statistics.DIFFERENCES``.
+        """
+        return compare(self.row(a).figures, self.row(b).figures, quantity)
 
 
 @dataclass
@@ -424,7 +460,7 @@ def _rows(
     if len(blocks) < len(estimators):
         return ()
     results = [properties(b, reference, seed) for b in blocks]
-    corrected = holm([r.p_value for r in results])
+    corrected = nested_holm([r.p_unbiased for r in results], [r.p_direction for r in results])
     return tuple(
         Row(
             estimator=e.label,
@@ -433,7 +469,11 @@ def _rows(
             estimates=b.estimates,
             steps=n.mean,
             properties=r,
-            p_value=float(p),
+            p_unbiased=float(unbiased),
+            p_direction=float(direction),
+            figures=figures(b, reference),
         )
-        for e, b, n, r, p in zip(estimators, blocks, steps, results, corrected, strict=True)
+        for e, b, n, r, unbiased, direction in zip(
+            estimators, blocks, steps, results, *corrected, strict=True
+        )
     )

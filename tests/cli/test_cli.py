@@ -18,7 +18,6 @@ from pgzoo.agents import AGENTS
 from pgzoo.cli import main
 from pgzoo.cli.values import parse_seeds
 from pgzoo.errors import UsageError
-from pgzoo.lab import report
 from pgzoo.records.run_folder import RunFolder
 
 SMALL = "--env CartPole-v1 --seeds 0-2 --steps 1000 --hidden 8 --episodes 4"
@@ -277,10 +276,10 @@ def test_tables_of_the_laboratory_fit_80_columns(study, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     budget = "--estimates 12 --reference-estimates 12 --critic-trajectories 16 --hidden 4"
     output = pgzoo(f"lab {study} --env CartPole-v1 --max-episode-steps 9 {budget} --out lab")
-    heads = {"drift": "squared variance direction", "measure": "steps MSE p"}
+    heads = {"drift": "squared variance direction", "measure": "steps MSE verdict"}
     for word in heads.get(study, "direction scale variance").split():
         assert re.search(rf"\b{word}\b", output.partition("sampling …")[2])
-    assert study != "measure" or re.search(r"reinforce\+\+.* (\d\.\d{4}|<0\.0001) *\n", output)
+    assert study != "measure" or "too noisy to say" in " ".join(output.split())
 
 
 def test_lab_takes_policies_of_runs_and_of_files():
@@ -332,7 +331,7 @@ def test_an_interruption_while_the_figure_is_drawn(monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(report, "save", interrupted)
+    monkeypatch.setattr("pgzoo.records.plots.save", interrupted)
     output = pgzoo(f"lab measure {LAB} --estimator reinforce --out lab", 130)
     assert "what was complete is in lab" in output
     assert Path("lab/lab.csv").exists()
