@@ -12,7 +12,7 @@ from pgzoo.errors import UsageError
 from pgzoo.lab.measurement import Measurement, Settings
 from pgzoo.lab.measurement import measure as measure_problem
 from pgzoo.lab.problem import Problem, parse_estimators, zoo
-from pgzoo.lab.report import figure_of, flat, write_measurement
+from pgzoo.lab.report import figure, flat, write_measurement
 from pgzoo.learning.run import Run, check_policy_kind
 
 if TYPE_CHECKING:
@@ -160,7 +160,7 @@ class LabResult:
 
     def plot(self) -> Figure:
         """Relative variance, direction, scale and raw variance of all estimators."""
-        return figure_of(self.measurement)
+        return figure(self.measurement)
 
     def _repr_html_(self) -> str:
         m = self.measurement
