@@ -387,9 +387,8 @@ def test_the_example_of_the_readme_can_be_measured_and_trained_with():
 def test_diagnostics_are_logged_as_often_as_they_are_asked_for_and_not_with_0():
     pgzoo(f"run reinforce {SMALL} --diagnostics 2 --compare-estimators --out a --quiet")
     rows = list(csv.DictReader(Path("a/metrics.csv").read_text().splitlines()))
-    for seed in ("0", "1", "2"):
-        filled = [r for r in rows if r["seed"] == seed and r["gradient_variance"]]
-        assert len(filled) == 3, "the first iteration, and where each half of the steps is passed"
+    filled = {r["iteration"] for r in rows if r["gradient_variance"]}
+    assert len(filled) == 3, "the first iteration, and where each half of the steps is passed"
     assert any(r["gradient_variance_of_reinforce-baseline_batch-mean"] for r in rows)
     pgzoo(f"run reinforce {SMALL} --diagnostics 0 --out b --quiet")
     assert "gradient_variance" not in Path("b/metrics.csv").read_text().splitlines()[0]
