@@ -16,7 +16,8 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
-from pgzoo_envs.processes import DONE, FAILED, NO_SEED, RESET, read_array, wait_awake
+from pgzoo_envs.base import seed_or_none
+from pgzoo_envs.processes import DONE, FAILED, RESET, read_array, take_step, wait_awake
 from pgzoo_envs.sequential import SequentialVectorEnv, make_single
 
 
@@ -28,12 +29,11 @@ def _serve(envs: SequentialVectorEnv, requests: IO[bytes], replies: IO[bytes]) -
         numbers = read_array(requests, np.dtype(np.int64), (n,))
         active = read_array(requests, np.dtype(bool), (n,))
         if command == RESET:
-            seeds = [None if s == NO_SEED else s for s in numbers.tolist()]
-            arrays = envs.reset(seed=seeds)[:1]
+            arrays = envs.reset(seed=[seed_or_none(s) for s in numbers.tolist()])[:1]
         else:
             if not np.array_equal(active, envs.active):
                 envs.active = active
-            arrays = envs.step(numbers)[:4]
+            arrays = take_step(envs, numbers)
         replies.write(DONE + b"".join(a.tobytes() for a in arrays))
         replies.flush()
 
