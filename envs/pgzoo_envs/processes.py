@@ -3,7 +3,8 @@
 The calling process steps a share of the rows itself while workers step the others; each share is a
 :class:`SequentialVectorEnv`. Workers are started as plain programs and spoken to over pipes with
 fixed-size binary messages: nothing of the caller's ``__main__`` is imported again, no threads are
-forked, nothing is pickled.
+forked, nothing is pickled, and nothing in the current folder is imported that the environment does
+not itself come from.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import subprocess
 import sys
 import time
 from functools import partial
+from pathlib import Path
 from typing import IO
 
 import numpy as np
@@ -26,6 +28,7 @@ from pgzoo_envs.sequential import SequentialVectorEnv, make_single
 
 RESET, STEP, FAILED, DONE = b"R", b"S", b"F", b"D"
 SPIN_SECONDS = 2e-3
+WORKER = "import sys; sys.path += sys.argv[3:]; from pgzoo_envs.worker import main; main()"
 
 
 class ProcessVectorEnv(ReplicatedVectorEnv):
@@ -102,14 +105,38 @@ def take_step(envs: SequentialVectorEnv, numbers: NDArray[np.int64]) -> tuple[ND
 
 
 def _start_worker(spec: EnvSpec, num_envs: int) -> subprocess.Popen[bytes]:
+    path, last = _worker_path(spec)
     return subprocess.Popen(
-        [sys.executable, "-m", "pgzoo_envs.worker", spec.to_json(), str(num_envs)],
+        [sys.executable, "-P", "-c", WORKER, spec.to_json(), str(num_envs), *last],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         bufsize=0,
         start_new_session=True,  # Ctrl-C is for the caller, who decides when to stop
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
+        env=os.environ | {"PYTHONPATH": os.pathsep.join(path)},
     )
+
+
+def _worker_path(spec: EnvSpec) -> tuple[list[str], list[str]]:
+    """Where a worker finds modules: as the caller does, but not in the current folder.
+
+    A file there could have the name of any module that is imported on the way. Only if this package
+    or the environment itself comes from the current folder, that is searched after all the others.
+
+    Returns:
+        the folders to begin with, and those to add when Python has started.
+    """
+    here = Path.cwd()
+    path = [p for p in sys.path if p and Path(p).resolve() != here]
+    wrappers = [w.entry_point for w in spec.additional_wrappers]
+    names = [__name__, str(spec.entry_point), *wrappers]
+    return path, [str(here)] if any(_comes_from(here, name) for name in names) else []
+
+
+def _comes_from(folder: Path, name: str) -> bool:
+    """Whether a module, named as in ``package.module:attribute``, was found in this folder."""
+    top = sys.modules.get(name.partition(":")[0].partition(".")[0])
+    places = getattr(top, "__path__", None) or [getattr(top, "__file__", None) or ""]
+    return any(Path(place).resolve().parent == folder for place in places)
 
 
 def _send(

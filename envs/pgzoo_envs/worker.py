@@ -1,7 +1,7 @@
 """The program behind :class:`pgzoo_envs.processes.ProcessVectorEnv`: steps its share of the rows.
 
-Started as ``python -m pgzoo_envs.worker ENV_SPEC_JSON NUM_ENVS``; requests come on standard input,
-replies go to standard output.
+Started with the arguments ENV_SPEC_JSON NUM_ENVS; requests come on standard input, replies go to
+standard output.
 """
 
 from __future__ import annotations
@@ -43,12 +43,13 @@ def _next_command(requests: IO[bytes]) -> bytes:
     return requests.read(1)
 
 
-def _worker_main(spec_json: str, num_envs: int) -> None:
+def main() -> None:
+    """Make the environments and serve until the caller goes away."""
+    spec = EnvSpec.from_json(sys.argv[1])
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what an environment prints must not enter the protocol
-    spec = EnvSpec.from_json(spec_json)
     try:
-        envs = SequentialVectorEnv(partial(make_single, spec), num_envs)
+        envs = SequentialVectorEnv(partial(make_single, spec), int(sys.argv[2]))
         _serve(envs, os.fdopen(0, "rb", buffering=0), replies)
     except (EOFError, BrokenPipeError):
         pass
@@ -56,7 +57,3 @@ def _worker_main(spec_json: str, num_envs: int) -> None:
         text = traceback.format_exc().encode()
         replies.write(FAILED + np.array([len(text)], np.int64).tobytes() + text)
         replies.flush()
-
-
-if __name__ == "__main__":
-    _worker_main(sys.argv[1], int(sys.argv[2]))
