@@ -1,7 +1,7 @@
 """What NumPy's generators draw first, for many seeds at once.
 
-An environment that is reset with a seed makes a generator of it, in about 10 µs: a quarter of what a
-step of eighty CartPoles takes. Here the same numbers come out of array operations for all seeds
+An environment that is reset with a seed makes a generator of it, in about 10 µs: a quarter of what
+a step of eighty CartPoles takes. Here the same numbers come out of array operations for all seeds
 together: the seed is spread over 256 bits as ``np.random.SeedSequence`` does it (O'Neill 2015,
 "Developing a seed_seq alternative"), and these start a PCG64 generator (O'Neill 2014, PCG XSL RR
 128/64). NumPy promises to keep both streams as they are.
