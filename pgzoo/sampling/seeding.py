@@ -29,6 +29,8 @@ class Purpose(IntEnum):
     EVALUATION_ACTIONS = 6
     LAB_STARTS = 7
     LAB_ACTIONS = 8
+    CONFIRMATION_STARTS = 9
+    CONFIRMATION_ACTIONS = 10
 
 
 Seed = int | tuple[int, ...]

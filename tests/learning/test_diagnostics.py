@@ -12,7 +12,6 @@ from pgzoo.learning.diagnostics import (
     compare_estimators,
     diagnose,
     drift,
-    explained_variance,
     unit_of_independence,
 )
 from pgzoo.learning.gradients import policy_gradient, weigh
@@ -152,14 +151,6 @@ def test_drift_by_hand():
     )
     k3 = (ratios - 1 - ratios.log()).mean()
     assert found["kl_behaviour"][0].item() == pytest.approx(k3.item())
-
-
-def test_explained_variance_by_hand():
-    mask = torch.tensor([[[True, True, True, False]]])
-    target = torch.tensor([[[1.0, 2.0, 3.0, 99.0]]])
-    half = torch.tensor([[[1.5, 2.0, 2.5, -7.0]]])
-    assert explained_variance(target, target, mask).item() == pytest.approx(1.0)
-    assert explained_variance(half, target, mask).item() == pytest.approx(0.75)
 
 
 def test_quantiles_are_of_real_steps_only():

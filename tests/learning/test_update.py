@@ -5,7 +5,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgzoo.agents.reinforce_baseline import ReinforceBaseline
-from pgzoo.learning.diagnostics import explained_variance
 from pgzoo.learning.update import Parameters, learn
 from pgzoo.policies.model import Model
 from pgzoo.policies.networks import MLP
@@ -97,11 +96,3 @@ def test_the_critic_learns_its_targets():
     assert first["explained_variance"] < 0.5
     assert second["critic_loss"] < 0.05
     assert second["explained_variance"] > 0.9
-
-
-def test_explained_variance():
-    mask = torch.tensor([[[True, True, True, False]]])
-    target = torch.tensor([[[1.0, 2.0, 3.0, torch.nan]]])
-    assert explained_variance(target, target, mask).item() == 1
-    assert explained_variance(torch.zeros_like(target), target, mask).item() == 0
-    assert explained_variance(-target, target, mask).item() == pytest.approx(-3)
