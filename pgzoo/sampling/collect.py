@@ -175,7 +175,9 @@ class Collector:
         episode, length = before.episode[running].ravel(), before.length[running].ravel()
         returns, ended = before.returns[running].ravel(), before.ended[running].ravel()
         obs, over = standing.obs[rows], np.flatnonzero(ended)
-        noise = _ActionNoise(generators(seeds, streams.actions, streams.iteration), plan.num_rows)
+        steps_per_draw = min(plan.segment_steps, STEPS_PER_DRAW)
+        uniforms = generators(seeds, streams.actions, streams.iteration)
+        noise = _ActionNoise(uniforms, plan.num_rows, steps_per_draw)
         slots = _Slots(np.ones((len(seeds), plan.num_rows), dtype=bool))
         recorder = _Recorder(len(seeds), obs)
         finished: list[tuple[NDArray, ...]] = []
@@ -191,17 +193,17 @@ class Collector:
                     length[over], returns[over] = 0, 0.0
                     envs.next_seeds[rows[over]] = standing.seeds.at(rows[over], episode[over] + 1)
                 ended = terminated | truncated
-                over = np.flatnonzero(ended)
+                (over,) = ended.nonzero()
                 if len(over):
                     finished.append((over, returns[over], length[over]))
         trajectories = recorder.trajectories(self._device, plan.group_size)
         now = before.after(
             running,
+            _compact(trajectories.action, envs),
             episode=episode,
             length=length,
             returns=returns,
             ended=ended,
-            actions=_compact(trajectories.action, envs),
         )
         latest_obs = standing.obs.copy()
         latest_obs[rows] = obs
@@ -305,15 +307,21 @@ def _threads_for(envs: ReplicatedVectorEnv) -> Iterator[None]:
 class _ActionNoise:
     """Uniform numbers ``[S, N]`` step by step, each replica's from its own generator."""
 
-    def __init__(self, generators: Sequence[np.random.Generator], num_rows: int) -> None:
-        self._generators, self._shape = generators, (STEPS_PER_DRAW, num_rows)
+    def __init__(
+        self,
+        generators: Sequence[np.random.Generator],
+        num_rows: int,
+        steps_per_draw: int = STEPS_PER_DRAW,
+    ) -> None:
+        self._generators, self._shape = generators, (steps_per_draw, num_rows)
         self._drawn: NDArray[np.float32] = np.empty((0, 0, 0), np.float32)
 
     def at(self, t: int) -> NDArray[np.float32]:
-        if t % STEPS_PER_DRAW == 0:
+        place = t % self._shape[0]
+        if place == 0:
             draws = [g.random(self._shape, np.float32) for g in self._generators]
             self._drawn = np.stack(draws, axis=1)
-        return self._drawn[t % STEPS_PER_DRAW]
+        return self._drawn[place]
 
 
 class _Recorder:
