@@ -1,4 +1,6 @@
 from .errors import UsageError as UsageError
+from .lab.api import LabResult as LabResult
+from .lab.api import measure as measure
 from .learning.loop import TrainingInterrupted as TrainingInterrupted
 from .learning.progress import Report as Report
 from .learning.run import Run as Run

@@ -10,9 +10,11 @@ from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
 from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
-from pgzoo_envs.base import ReplicatedVectorEnv, StepResult
+from pgzoo_envs.base import NO_SEED, ReplicatedVectorEnv, StepResult
+from pgzoo_envs.seeding import first_random
 
 STARTS_PER_DRAW = 8
+LOWEST, HIGHEST = -0.05, 0.05
 
 
 @cache
@@ -49,41 +51,26 @@ class ReplicatedCartPole(ReplicatedVectorEnv):
         super().__init__(
             num_envs, self._dynamics.single_observation_space, self._dynamics.single_action_space
         )
-        self._generators = [np.random.default_rng() for _ in range(num_envs)]
-        self._starts = np.zeros((num_envs, STARTS_PER_DRAW, 4))
-        self._starts_used = np.full(num_envs, STARTS_PER_DRAW)
         self._rows = np.arange(num_envs)
+        self._state = np.zeros((4, num_envs))
+        self._steps = np.zeros(num_envs, dtype=np.int32)
+        self._done = np.zeros(num_envs, dtype=bool)
         self._obs = np.zeros((num_envs, 4), dtype=np.float32)
+        self._starts = _Starts(num_envs)
 
-    def _on_rest(self) -> None:
-        keep = np.flatnonzero(self._active[self._rows])
-        self._rows = self._rows[keep]
-        dynamics = self._dynamics
-        dynamics.set_rows(dynamics.state[:, keep], dynamics.steps[keep], dynamics.prev_done[keep])
+    def _on_active(self) -> None:
+        dynamics, rows = self._dynamics, self._rows
+        self._state[:, rows] = dynamics.state
+        self._steps[rows], self._done[rows] = dynamics.steps, dynamics.prev_done
+        self._rows = rows = np.flatnonzero(self._active)
+        dynamics.set_rows(self._state.take(rows, axis=1), self._steps[rows], self._done[rows])
 
-    def _start(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """Initial states ``[4, n]``, each from its row's own generator.
-
-        A generator is asked for several starts at once, which are those that
-        ``CartPoleEnv.reset`` would draw one after the other.
-        """
-        for row in rows[self._starts_used[rows] == STARTS_PER_DRAW]:
-            self._starts[row] = self._generators[row].uniform(-0.05, 0.05, (STARTS_PER_DRAW, 4))
-            self._starts_used[row] = 0
-        starts = self._starts[rows, self._starts_used[rows]]
-        self._starts_used[rows] += 1
-        return starts.T
-
-    def _reset_rows(self, seeds: list[int | None]) -> NDArray:
+    def _reset_rows(self, seeds: NDArray[np.int64]) -> NDArray:
         n = self.num_envs
-        for row, seed in enumerate(seeds):
-            if seed is not None:
-                self._generators[row] = np.random.default_rng(seed)
-                self._starts_used[row] = STARTS_PER_DRAW
         self._rows = np.arange(n)
-        state = self._start(self._rows)
-        self._dynamics.set_rows(state, np.zeros(n, dtype=np.int32), np.zeros(n, dtype=bool))
-        self._obs = state.T.astype(np.float32)
+        starts = self._starts.take(self._rows, seeds)
+        self._dynamics.set_rows(starts.T.copy(), np.zeros(n, dtype=np.int32), np.zeros(n, bool))
+        self._obs = starts.astype(np.float32)
         return self._obs.copy()
 
     def step(self, actions: NDArray) -> StepResult:
@@ -95,8 +82,9 @@ class ReplicatedCartPole(ReplicatedVectorEnv):
             actions if everyone else actions[rows]
         )
         if len(resets):
-            dynamics.state[:, resets] = self._start(rows[resets])
-            obs[resets] = dynamics.state[:, resets].T
+            starts = self._starts.take(rows[resets], self._next_seeds)
+            dynamics.state[:, resets] = starts.T
+            obs[resets] = starts
         if everyone:
             self._obs = obs
             return obs.copy(), reward, terminated, truncated, {}
@@ -108,3 +96,51 @@ class ReplicatedCartPole(ReplicatedVectorEnv):
         full = np.zeros(self.num_envs, values.dtype)
         full[self._rows] = values
         return full
+
+
+class _Starts:
+    """Initial states, those that ``CartPoleEnv.reset`` draws with or without a seed.
+
+    What a row is going to need is drawn ahead, several starts at once: of its own generator, the
+    starts to come; of seeds, the starts of all rows whose seed is new.
+    """
+
+    def __init__(self, num_rows: int) -> None:
+        self._generators = [np.random.default_rng() for _ in range(num_rows)]
+        self._own = np.zeros((num_rows, STARTS_PER_DRAW, 4))
+        self._used = np.full(num_rows, STARTS_PER_DRAW)
+        self._origins = np.full(num_rows, NO_SEED)
+        self._seeds = np.full(num_rows, NO_SEED)
+        self._seeded = np.zeros((num_rows, 4))
+
+    def take(self, rows: NDArray[np.int64], seeds: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The next start of some rows, ``[n, 4]``, where ``seeds`` are those of all rows."""
+        given = seeds[rows] != NO_SEED
+        if given.all():
+            return self._from_seeds(rows, seeds)
+        starts = np.empty((len(rows), 4))
+        starts[given] = self._from_seeds(rows[given], seeds)
+        starts[~given] = self._from_generators(rows[~given])
+        return starts
+
+    def _from_seeds(self, rows: NDArray[np.int64], seeds: NDArray[np.int64]) -> NDArray[np.float64]:
+        if (self._seeds[rows] != seeds[rows]).any():
+            new = np.flatnonzero((self._seeds != seeds) & (seeds != NO_SEED))
+            self._seeds[new] = seeds[new]
+            self._seeded[new] = LOWEST + (HIGHEST - LOWEST) * first_random(seeds[new])
+        self._origins[rows] = seeds[rows]
+        return self._seeded[rows]
+
+    def _from_generators(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
+        for row in rows[self._origins[rows] != NO_SEED]:
+            self._generators[row] = np.random.default_rng(self._origins[row])
+            self._generators[row].random(4)  # the seed's own start, which was taken
+            self._used[row] = STARTS_PER_DRAW
+        self._origins[rows] = NO_SEED
+        for row in rows[self._used[rows] == STARTS_PER_DRAW]:
+            size = (STARTS_PER_DRAW, 4)
+            self._own[row] = self._generators[row].uniform(LOWEST, HIGHEST, size)
+            self._used[row] = 0
+        starts = self._own[rows, self._used[rows]]
+        self._used[rows] += 1
+        return starts

@@ -42,7 +42,7 @@ class Custom(Agent):
     plan: Groups = Groups(episodes=16, group_size=1)
 
     training = RESCALED
-    estimator: ClassVar[Callable[[Trajectories], Tensor]]
+    estimator: ClassVar[Callable[..., Any]]
     sha256: ClassVar[str | None]
     """Digest of the file, or of the function's source where it can be had."""
 

@@ -8,7 +8,7 @@ Sampling plan: N complete episodes from independent starts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from pgzoo import estimators
 from pgzoo.agents.base import RESCALED, Agent, at_every_step
@@ -57,7 +57,7 @@ class Reinforce(Agent):
             "lr_schedule": "linear",
         },
     }
-    in_zoo = ({"whole_return": True}, {})
+    in_zoo: ClassVar[tuple[dict[str, Any], ...]] = ({"whole_return": True}, {})
 
     def check(self) -> None:
         """The two ways to be exact exclude each other."""

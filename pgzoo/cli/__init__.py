@@ -16,6 +16,7 @@ from pgzoo.cli.lab import lab
 from pgzoo.cli.run import run
 from pgzoo.cli.values import POLICIES
 from pgzoo.errors import UsageError
+from pgzoo.options import parts_of
 
 ENVIRONMENTS = {
     "CartPole-v1": "balance a pole; solved at 475 of 500",
@@ -25,6 +26,12 @@ ENVIRONMENTS = {
     "FrozenLake-v1": "16 states, slippery; solved at 0.7",
     "CliffWalking-v1": "48 states; endless, so give --max-episode-steps",
     "Taxi-v4": "500 states; pick up and deliver",
+}
+
+AGGREGATED = {
+    "sum": "summed",
+    "step-mean": "averaged over the batch",
+    "trajectory-mean": "averaged over each trajectory",
 }
 
 
@@ -79,8 +86,12 @@ def evaluate_run(run_folder: Path, episodes: int, greedy: bool) -> None:
 
 
 @main.command(name="list")
-def list_everything() -> None:
+@click.option("--markdown", is_flag=True, help="The agents alone, as the README's table.")
+def list_everything(markdown: bool) -> None:
     """List agents with formula and paper, environments and policies."""
+    if markdown:
+        click.echo(zoo_as_markdown())
+        return
     console = Console()
     agents = Table(title="Agents: pgzoo run AGENT", title_justify="left")
     for column in ("agent", "weight of ∇log π(a|s)", "what it is", "source"):
@@ -90,6 +101,27 @@ def list_everything() -> None:
     console.print(agents)
     _print_pairs(console, "Environments: --env (any with discrete actions)", ENVIRONMENTS)
     _print_pairs(console, "Policies: --policy", POLICIES)
+
+
+def zoo_as_markdown() -> str:
+    """The table of the zoo: every agent's five values, from its own file."""
+    head = ("agent", "samples", "Ψ", "surrogate", "steps are", "critic", "source")
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for name, entry in AGENTS.items():
+        agent = entry.agent()
+        file = entry.agent.__module__.replace(".", "/") + ".py"
+        critics = {part.of for part in parts_of(entry.agent, "critic") if part is not None}
+        cells = (
+            f"[`{name}`]({file})",
+            " or ".join(plan.title for plan in parts_of(entry.agent, "plan")),
+            entry.formula.removeprefix("Ψ = "),
+            agent.surrogate.title,
+            AGGREGATED[agent.aggregation],
+            ", ".join({"state": "V(s)", "action": "q(s, a)"}[of] for of in critics) or "–",
+            entry.source,
+        )
+        lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    return "\n".join(lines)
 
 
 def _print_pairs(console: Console, title: str, pairs: dict[str, str]) -> None:

@@ -92,11 +92,12 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
     caption = "return: mean ± standard deviation of its episodes"
     if (threshold := summary["threshold"]) is not None:
         caption += (
-            f"; steps to threshold: when the last 100\nepisodes of training reached {threshold:g} "
-            "and fresh ones confirmed it; ?: too close to be sure"
+            f"; steps to threshold: when 100\nepisodes of training averaged {threshold:g} and fresh "
+            "ones confirmed it; ?: too close to be sure"
         )
     console.print(caption, style="dim", highlight=False)
-    console.print("\n".join(in_words(summary)), highlight=False, markup=False)
+    words = "\n".join(in_words(summary))
+    console.print(words, highlight=False, markup=False, soft_wrap=True)
 
 
 def print_evaluation(console: Console, run: Run, returns: pd.DataFrame, greedy: bool) -> None:

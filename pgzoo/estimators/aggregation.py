@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pgzoo.errors import UsageError
+from pgzoo.estimators.checks import check_fractions, check_tensors
 from pgzoo.estimators.names import AGGREGATIONS, Aggregation
 
 
@@ -26,8 +28,9 @@ def aggregation_weights(mask: Tensor, aggregation: Aggregation) -> Tensor:
         ``[..., N, T]``, float32, zero where the mask is false.
 
     Raises:
-        ValueError: for another aggregation.
+        UsageError: for another aggregation.
     """
+    check_tensors("[..., N, T]", mask=mask)
     weight = mask.float()
     rows = mask.any(-1, keepdim=True).sum(-2, keepdim=True).clamp(min=1)
     if aggregation == "sum":
@@ -36,7 +39,7 @@ def aggregation_weights(mask: Tensor, aggregation: Aggregation) -> Tensor:
         return weight / weight.sum((-2, -1), keepdim=True).clamp(min=1)
     if aggregation == "trajectory-mean":
         return weight / (rows * weight.sum(-1, keepdim=True).clamp(min=1))
-    raise ValueError(f"Expected an aggregation among {AGGREGATIONS}, got {aggregation!r}.")
+    raise UsageError(f"Expected an aggregation among {AGGREGATIONS}, got {aggregation!r}.")
 
 
 def discount_weights(mask: Tensor, gamma: float) -> Tensor:
@@ -52,6 +55,8 @@ def discount_weights(mask: Tensor, gamma: float) -> Tensor:
     Returns:
         ``[T]``.
     """
+    check_tensors("[..., N, T]", mask=mask)
+    check_fractions(gamma=gamma)
     steps = torch.arange(mask.shape[-1], dtype=torch.float32, device=mask.device)
     return torch.as_tensor(gamma, dtype=torch.float32, device=mask.device) ** steps
 
@@ -66,4 +71,5 @@ def step_mean(x: Tensor, mask: Tensor) -> Tensor:
     Returns:
         ``[...]``; 0 where there is no real step.
     """
+    check_tensors("[..., N, T]", x=x, mask=mask)
     return torch.where(mask, x, 0).sum((-2, -1)) / mask.sum((-2, -1)).clamp(min=1)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pgzoo.estimators.aggregation import step_mean
+from pgzoo.estimators.checks import check_not_negative, check_tensors
 
 
 def clipped_value_loss(value: Tensor, old_value: Tensor, target: Tensor, clip: float) -> Tensor:
@@ -23,6 +24,8 @@ def clipped_value_loss(value: Tensor, old_value: Tensor, target: Tensor, clip: f
     Returns:
         ``[...]``.
     """
+    check_tensors("[...]", value=value, old_value=old_value, target=target)
+    check_not_negative(clip=clip)
     loss = (value - target).square()
     if clip == 0:
         return loss
@@ -43,6 +46,7 @@ def explained_variance(prediction: Tensor, target: Tensor, mask: Tensor) -> Tens
     Returns:
         ``[...]``.
     """
+    check_tensors("[..., N, T]", prediction=prediction, target=target, mask=mask)
 
     def variance(x: Tensor) -> Tensor:
         return step_mean((x - step_mean(x, mask)[..., None, None]).square(), mask)
@@ -63,4 +67,5 @@ def centered_action_values(q: Tensor, log_probs: Tensor) -> Tensor:
     Returns:
         ``[..., A]``.
     """
+    check_tensors("[..., A]", q=q, log_probs=log_probs)
     return q - (log_probs.exp() * q).sum(-1, keepdim=True)

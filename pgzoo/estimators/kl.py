@@ -8,6 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pgzoo.errors import UsageError
+from pgzoo.estimators.checks import check_not_negative, check_tensors
 from pgzoo.estimators.names import KL_ESTIMATORS, KLEstimator
 
 
@@ -27,8 +29,9 @@ def kl_estimate(log_prob: Tensor, reference_log_prob: Tensor, estimator: KLEstim
         ``[...]``, in nats.
 
     Raises:
-        ValueError: for another estimator.
+        UsageError: for another estimator.
     """
+    check_tensors("[...]", log_prob=log_prob, reference_log_prob=reference_log_prob)
     log_ratio = reference_log_prob - log_prob
     if estimator == "k1":
         return -log_ratio
@@ -36,7 +39,7 @@ def kl_estimate(log_prob: Tensor, reference_log_prob: Tensor, estimator: KLEstim
         return log_ratio.square() / 2
     if estimator == "k3":
         return log_ratio.exp() - 1 - log_ratio
-    raise ValueError(f"Expected a KL estimator among {KL_ESTIMATORS}, got {estimator!r}.")
+    raise UsageError(f"Expected a KL estimator among {KL_ESTIMATORS}, got {estimator!r}.")
 
 
 def penalized_reward(
@@ -57,4 +60,6 @@ def penalized_reward(
     Returns:
         ``[..., N, T]``, zero where the mask is false.
     """
+    check_not_negative(coef=coef)
+    check_tensors("[..., N, T]", reward=reward, log_prob=log_prob, mask=mask)
     return torch.where(mask, reward - coef * kl_estimate(log_prob, reference_log_prob, "k1"), 0)

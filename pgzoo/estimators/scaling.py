@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pgzoo.estimators.aggregation import step_mean
+from pgzoo.estimators.checks import check_not_negative, check_tensors
 
 
 def root_mean_square(psi: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
@@ -21,6 +22,8 @@ def root_mean_square(psi: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
     Returns:
         ``[..., 1, 1]``.
     """
+    check_tensors("[..., N, T]", psi=psi, mask=mask)
+    check_not_negative(eps=eps)
     return (step_mean(psi.square(), mask)[..., None, None] + eps).sqrt()
 
 
@@ -38,6 +41,8 @@ def whiten(psi: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
     Returns:
         ``[..., N, T]``, zero where the mask is false.
     """
+    check_tensors("[..., N, T]", psi=psi, mask=mask)
+    check_not_negative(eps=eps)
     centered = torch.where(mask, psi - step_mean(psi, mask)[..., None, None], 0)
     count = mask.sum((-2, -1), keepdim=True)
     variance = centered.square().sum((-2, -1), keepdim=True) / (count - 1).clamp(min=1)

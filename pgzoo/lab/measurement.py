@@ -26,21 +26,27 @@ from pgzoo.agents.reinforce_baseline import ReinforceBaseline
 from pgzoo.errors import UsageError
 from pgzoo.lab import critics
 from pgzoo.lab.exact import exact_gradient
-from pgzoo.lab.problem import Estimator, Problem
+from pgzoo.lab.problem import Estimator, Problem, short_label
 from pgzoo.lab.statistics import (
     Blocks,
     BlockSums,
+    Comparison,
+    Figures,
     Properties,
     Reference,
-    holm,
+    compare,
+    figures,
+    nested_holm,
     properties,
     same_number,
+    verdict,
 )
 from pgzoo.learning.gradients import gradient_estimates
-from pgzoo.policies.model import Model
+from pgzoo.policies.model import Model, Outputs
 from pgzoo.policies.networks import MLP, Network
-from pgzoo.sampling.collect import Trajectories, collect_episodes, joined_rows
+from pgzoo.sampling.collect import collect_episodes
 from pgzoo.sampling.seeding import Purpose, Seed, generators, start_seeds
+from pgzoo.sampling.trajectories import Trajectories, joined_rows
 
 LEAST_BLOCKS, MOST_BLOCKS = 20, 100
 MOST_ROWS = 4_096
@@ -48,7 +54,7 @@ NUMBERS_IN_MEMORY, NUMBERS_IN_BLOCKS = 2**26, 2**27
 REFERENCE_FACTOR = 4
 SAMPLE, REFERENCE, CRITIC, HELD_OUT = range(4)
 Progress = Callable[[float, str], None]
-Critics = dict[str, tuple[Network, Tensor]]
+Critics = dict[critics.Kind, tuple[Network, Tensor]]
 """By kind: the network and its parameters ``[1, Q]``."""
 
 
@@ -117,7 +123,9 @@ class Row:
         estimates: how many independent estimates there are.
         steps: environment steps of one, on average.
         properties: bias, variance, direction.
-        p_value: of unbiasedness, corrected for the number of estimators (Holm).
+        p_unbiased: p-value of E ĝ = g*, corrected for the number of estimators (``nested_holm``).
+        p_direction: of E ĝ = c · g*, c > 0; the same.
+        figures: what it is compared with others by.
     """
 
     estimator: str
@@ -126,7 +134,14 @@ class Row:
     estimates: int
     steps: float
     properties: Properties
-    p_value: float
+    p_unbiased: float
+    p_direction: float
+    figures: Figures = field(repr=False, compare=False)
+
+    @property
+    def verdict(self) -> str:
+        """Which of ``statistics.VERDICTS``."""
+        return verdict(self.properties, self.p_unbiased, self.p_direction)
 
 
 @dataclass(frozen=True)
@@ -152,6 +167,28 @@ class Measurement:
     explained_variance: dict[str, float]
     seconds: dict[str, float]
     interrupted: bool = False
+
+    def row(self, estimator: str) -> Row:
+        """Of an estimator, by its label or its short name.
+
+        Raises:
+            UsageError: if there is none.
+        """
+        for row in self.rows:
+            if estimator in (row.estimator, short_label(row.estimator)):
+                return row
+        known = ", ".join(row.estimator for row in self.rows)
+        raise UsageError(f"Expected one of the estimators measured ({known}), got {estimator!r}.")
+
+    def compare(self, a: str, b: str, quantity: str = "relative_variance") -> Comparison:
+        """How an estimator differs from another one, with a test of the difference.
+
+        Args:
+            a: its label or short name.
+            b: that of the other one.
+            quantity: of ``statistics.RATIOS`` or ``statistics.DIFFERENCES``.
+        """
+        return compare(self.row(a).figures, self.row(b).figures, quantity)
 
 
 @dataclass
@@ -204,7 +241,7 @@ class Sampler:
                 self.problem.env,
                 total,
                 max_episode_steps=self.problem.info.max_episode_steps,
-                discretise=self.problem.policy == "tabular",
+                discretise=self.problem.policy_kind == "tabular",
             )
         trajectories = collect_episodes(
             self._envs,
@@ -300,8 +337,8 @@ def _sample_all(
             members = [i for i, e in enumerate(estimators) if e.group_size == plan]
             batch = sampler.sample(SAMPLE, indices, settings.trajectories, plan, act=problem.acting)
             chosen = [estimators[i] for i in members]
-            pairs = _with_models(problem, chosen, settings, frozen, batch, indices)
-            estimates = gradient_estimates(pairs, batch).double().numpy()
+            pairs = _with_outputs(problem, chosen, settings, frozen, batch, indices)
+            estimates = gradient_estimates(pairs).double().numpy()
             for i, mine in zip(members, estimates.swapaxes(0, 1), strict=True):
                 sums[i].add(mine)
                 steps[i].add(batch)
@@ -313,27 +350,34 @@ def _chunks(total: int, size: int) -> Iterator[range]:
         yield range(first, min(first + size, total))
 
 
-def _with_models(
+def _with_outputs(
     problem: Problem,
     estimators: Sequence[Estimator],
     settings: Settings,
     frozen: Critics,
     batch: Trajectories,
     indices: range,
-) -> list[tuple[Agent, Model]]:
-    """Each agent with a model that has the critic it asks for."""
+) -> list[tuple[Agent, Outputs]]:
+    """Each agent with what the policy, and the critic that it asks for, say of the batch."""
     theta = problem.theta.expand(len(indices), -1)
-    model = Model(problem.network, theta)
-    models = {"none": model}
-    for kind in sorted({e.agent.critic for e in estimators} - {"none"}):
+    outputs: dict[critics.Kind | None, Outputs] = {None: Model(problem.network, theta).on(batch)}
+    for kind in _critics_of(estimators):
         if settings.critic == "same":
             seeds: list[Seed] = [(settings.seed, CRITIC, m) for m in indices]
             network, phi = critics.fit(problem, kind, batch, seeds)
         else:
             network, phi = frozen[kind]
             phi = phi.expand(len(indices), -1)
-        models[kind] = dataclasses.replace(model, critic=network, phi=phi)
-    return [(e.agent, models[e.agent.critic]) for e in estimators]
+        outputs[kind] = outputs[None].with_critic(network, phi)
+    return [
+        (e.agent, outputs[None if e.agent.critic is None else e.agent.critic.of])
+        for e in estimators
+    ]
+
+
+def _critics_of(estimators: Sequence[Estimator]) -> list[critics.Kind]:
+    """The kinds of critics that estimators ask for."""
+    return sorted({e.agent.critic.of for e in estimators if e.agent.critic is not None})
 
 
 def _fit_critics(
@@ -343,9 +387,9 @@ def _fit_critics(
     progress: Progress,
 ) -> tuple[Critics, dict[str, float]]:
     """Critics on separate data, and the variance they explain of yet other data."""
-    kinds: set[str] = {e.agent.critic for e in estimators if e.agent.critic != "none"}
+    kinds = set(_critics_of(estimators))
     if sampler.settings.critic == "same":
-        kinds = set()  # they are fitted on each estimate's own trajectories
+        kinds.clear()  # they are fitted on each estimate's own trajectories
     if problem.exact_mdp is None:
         kinds |= {"state"}  # the sampled reference needs it
     if not kinds:
@@ -387,9 +431,7 @@ def _reference(
         theta = problem.theta.unsqueeze(0)
         exact = exact_gradient(mdp, problem.network, theta, horizon=horizon, gamma=problem.gamma)
         return Reference(exact[0].numpy())
-    agent = ReinforceBaseline(
-        baseline="value", gamma=problem.gamma, gamma_t=True, aggregation="sum", psi_scale="none"
-    )
+    agent = ReinforceBaseline(baseline="value", gamma=problem.gamma, gamma_t=True)
     network, phi = frozen["state"]
     sums = BlockSums(settings.reference_block_size)
     total = settings.num_blocks * settings.reference_block_size
@@ -398,8 +440,8 @@ def _reference(
         batch = sampler.sample(REFERENCE, indices, settings.trajectories, act=problem.theta)
         count = len(indices)
         theta = problem.theta.expand(count, -1)
-        model = Model(problem.network, theta, network, phi.expand(count, -1))
-        sums.add(gradient_estimates([(agent, model)], batch)[:, 0].double().numpy())
+        outputs = Model(problem.network, theta, network, phi.expand(count, -1)).on(batch)
+        sums.add(gradient_estimates([(agent, outputs)])[:, 0].double().numpy())
     blocks = sums.blocks()
     assert blocks is not None
     return Reference(blocks.mean.mean(0), blocks)
@@ -424,7 +466,7 @@ def _rows(
     if len(blocks) < len(estimators):
         return ()
     results = [properties(b, reference, seed) for b in blocks]
-    corrected = holm([r.p_value for r in results])
+    corrected = nested_holm([r.p_unbiased for r in results], [r.p_direction for r in results])
     return tuple(
         Row(
             estimator=e.label,
@@ -433,7 +475,11 @@ def _rows(
             estimates=b.estimates,
             steps=n.mean,
             properties=r,
-            p_value=float(p),
+            p_unbiased=float(unbiased),
+            p_direction=float(direction),
+            figures=figures(b, reference),
         )
-        for e, b, n, r, p in zip(estimators, blocks, steps, results, corrected, strict=True)
+        for e, b, n, r, unbiased, direction in zip(
+            estimators, blocks, steps, results, *corrected, strict=True
+        )
     )

@@ -1,4 +1,4 @@
-"""What a measurement leaves behind: table, ``lab.json``, ``lab.csv``, figures, TensorBoard."""
+"""What a measurement leaves behind: ``lab.json``, ``lab.csv``, figures, TensorBoard."""
 
 from __future__ import annotations
 
@@ -7,133 +7,53 @@ import dataclasses
 import hashlib
 import io
 import json
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from rich import box
-from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from pgzoo.errors import UsageError
 from pgzoo.lab.measurement import Measurement, Row
 from pgzoo.lab.problem import short_label
-from pgzoo.lab.statistics import Properties
-from pgzoo.records.intervals import Interval
-from pgzoo.records.plots import Panel, dots, save
-from pgzoo.records.run_folder import LIBRARIES
+from pgzoo.lab.statistics import (
+    MIN_BLOCKS,
+    RESCALED,
+    SIGNIFICANT,
+    TURNED,
+    UNBIASED,
+    UNCLEAR,
+    VERDICTS,
+    Properties,
+    compare,
+)
+from pgzoo.options import flat as flat_options
+from pgzoo.records.config import LIBRARIES
 
-FIGURES = tuple(f.name for f in dataclasses.fields(Properties) if f.name != "p_value")
-PANELS = {
-    "variance": Panel("variance, trace of the covariance", log=True),
-    "relative_variance": Panel("relative variance, trace / ‖mean‖²", log=True),
-    "snr": Panel("signal-to-noise ratio", log=True),
-    "bias_squared": Panel("squared bias, ‖mean − g*‖²", target=0.0),
-    "scale": Panel("scale, ⟨mean, g*⟩ / ‖g*‖²", target=1.0),
-    "direction": Panel("direction, cos(mean, g*)", target=1.0),
-    "cosine": Panel("cosine of single estimates with g*", target=1.0),
-    "mse": Panel("mean squared error, E‖ĝ − g*‖²", log=True),
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+    from pgzoo.records.plots import Panel
+
+QUANTITIES = tuple(f.name for f in dataclasses.fields(Properties) if f.type == "Interval")
+PANELS: dict[str, dict[str, Any]] = {
+    "variance": {"title": "variance, trace of the covariance", "log": True},
+    "relative_variance": {"title": "relative variance, trace / ‖mean‖²", "log": True},
+    "snr": {"title": "signal-to-noise ratio", "log": True},
+    "bias_squared": {"title": "squared bias, ‖mean − g*‖²", "target": 0.0},
+    "relative_bias": {"title": "relative bias, ‖mean − g*‖ / ‖g*‖", "target": 0.0},
+    "scale": {"title": "scale, ⟨mean, g*⟩ / ‖g*‖²", "target": 1.0},
+    "direction": {"title": "direction, cos(mean, g*)", "target": 1.0},
+    "cosine": {"title": "cosine of single estimates with g*", "target": 1.0},
+    "mse": {"title": "mean squared error, E‖ĝ − g*‖²", "log": True},
 }
+"""How a quantity is drawn: arguments of ``plots.Panel``."""
+COMPARED = ("relative_variance", "variance", "cosine")
+"""Quantities by which ``lab.json`` compares all pairs of estimators."""
 SHOWN = ("relative_variance", "direction", "scale", "variance")
-COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "collapse_padding": True, "pad_edge": False}
-SIGNIFICANT = 0.05
-BIASES = ("biased (p < 0.05, Holm)", "no bias found", "not known: noise, or too few estimates")
-
-
-def print_measurement(console: Console, result: Measurement) -> None:
-    """The table on screen."""
-    p = result.problem
-    console.print(
-        f"{p.env}, {p.label}, γ = {p.gamma:g}: {result.settings.trajectories} trajectories per "
-        f"estimate\ng* is {'exact' if result.reference == 'exact' else 'the ' + result.reference},"
-        f" ‖g*‖ = {np.linalg.norm(result.gradient):.4g}",
-        highlight=False,
-        markup=False,
-    )
-    for kind, share in result.explained_variance.items():
-        name = {"state": "V(s)", "action": "q(s, a)"}[kind]
-        text = "has nothing to explain: all returns are equal"
-        if not np.isnan(share):
-            text = f"explains {share:.0%} of the returns' variance"
-        console.print(f"critic {name} {text}")
-    _print_rows(
-        console,
-        "Spread of the estimates; all 95% intervals are in lab.csv",
-        ("variance", "relative variance", "SNR", "cos(ĝ, g*)", "steps"),
-        [
-            (
-                row.estimator,
-                number(row.properties.variance.point),
-                short(row.properties.relative_variance),
-                number(row.properties.snr.point),
-                number(row.properties.cosine.point),
-                f"{row.steps:,.0f}",
-            )
-            for row in result.rows
-        ],
-    )
-    _print_rows(
-        console,
-        "Bias; p: of unbiasedness, Holm-corrected",
-        ("bias²", "scale", "cos(mean, g*)", "MSE", "p"),
-        [
-            (
-                row.estimator,
-                short(row.properties.bias_squared),
-                number(row.properties.scale.point),
-                number(row.properties.direction.point),
-                number(row.properties.mse.point),
-                _verdict(row),
-            )
-            for row in result.rows
-        ],
-    )
-    s = result.seconds
-    console.print(
-        f"{result.rows[0].estimates if result.rows else 0:,} estimates of each; environment "
-        f"{s['environment']:.0f} s, everything else {s['total'] - s['environment']:.0f} s",
-        highlight=False,
-    )
-
-
-def _print_rows(
-    console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
-) -> None:
-    """A table whose rows start with an estimator."""
-    table = _table(title, columns)
-    for estimator, *cells in rows:
-        table.add_row(escape(short_label(estimator)), *cells)
-    console.print(table)
-
-
-def _table(title: str, columns: Sequence[str], x_title: str = "") -> Table:
-    """With a column for what a study changes, if it is named, and one for estimators."""
-    table = Table(title=title, title_justify="left", **COMPACT)
-    if x_title:
-        table.add_column(x_title, justify="right", max_width=14)
-    table.add_column("estimator", overflow="fold", min_width=18)
-    for name in columns:
-        table.add_column(name, justify="right")
-    return table
-
-
-def _bias(row: Row) -> str:
-    """What can be said of an estimator, one of ``BIASES``."""
-    if row.p_value < SIGNIFICANT:
-        return BIASES[0]
-    known = np.isfinite([row.p_value, row.properties.direction.point]).all()
-    return BIASES[1] if known else BIASES[2]
-
-
-def _verdict(row: Row) -> str:
-    if np.isnan(row.p_value):
-        return number(row.p_value)
-    p_value = f"{row.p_value:.4f}" if row.p_value >= 1e-4 else "<0.0001"
-    return f"[red]{p_value}[/red]" if row.p_value < SIGNIFICANT else p_value
 
 
 @dataclasses.dataclass(frozen=True)
@@ -144,37 +64,6 @@ class Point:
     row: Row
 
 
-def print_points(
-    console: Console,
-    title: str,
-    x_title: str,
-    quantities: Sequence[str],
-    points: Sequence[Point],
-) -> None:
-    """A study's table on screen; intervals are in ``lab.csv`` and the figure."""
-    console.print(title, highlight=False, markup=False)
-    table = _table("", [q.replace("_", " ") for q in quantities], x_title)
-    for point in points:
-        cells = [number(getattr(point.row.properties, q).point) for q in quantities]
-        x = [f"{point.x:g}"] if x_title else []
-        table.add_row(*x, escape(short_label(point.row.estimator)), *cells)
-    console.print(table)
-
-
-def short(interval: Interval) -> str:
-    """Three figures, with the interval, for a table on screen."""
-    if np.isnan(interval.low):
-        return number(interval.point)
-    return f"{number(interval.point)} \\[{interval.low:.3g}, {interval.high:.3g}]"
-
-
-def number(x: float) -> str:
-    """Three figures."""
-    if np.isnan(x):
-        return "unknown"
-    return "∞" if np.isposinf(x) else f"{x:.3g}"
-
-
 def flat(row: Row) -> dict[str, Any]:
     """A row of ``lab.csv``."""
     cells: dict[str, Any] = {
@@ -183,11 +72,44 @@ def flat(row: Row) -> dict[str, Any]:
         "estimates": row.estimates,
         "steps": row.steps,
     }
-    for name in FIGURES:
+    for name in QUANTITIES:
         interval = getattr(row.properties, name)
         cells[name] = interval.point
         cells[f"{name}_low"], cells[f"{name}_high"] = interval.low, interval.high
-    return cells | {"p_value": row.properties.p_value, "p_value_holm": row.p_value}
+    return cells | {
+        "p_unbiased": row.properties.p_unbiased,
+        "p_unbiased_holm": row.p_unbiased,
+        "p_direction": row.properties.p_direction,
+        "p_direction_holm": row.p_direction,
+        "verdict": row.verdict,
+    }
+
+
+def in_words(row: Row) -> str:
+    """The verdict, with the figure that matters to it."""
+    p = row.properties
+    if row.verdict == UNBIASED:
+        return f"{UNBIASED}, to within {p.relative_bias.high:.2g} ‖g*‖"
+    if row.verdict == RESCALED:
+        return f"{RESCALED} × {p.scale.point:.3g} (to within {_degrees(p.direction.low)})"
+    if row.verdict == TURNED:
+        if np.isnan(p.direction.point):
+            return f"{TURNED}, not known which"
+        away, near, far = (_degrees(getattr(p.direction, x)) for x in ("point", "high", "low"))
+        return f"{TURNED}, {away} [{near}, {far}] off"
+    if np.isnan(row.p_unbiased):
+        return f"{UNCLEAR}: fewer than {MIN_BLOCKS} estimates"
+    if np.isnan(p.relative_bias.point):
+        return f"{UNCLEAR}: g* itself is lost in noise"
+    if row.p_unbiased < SIGNIFICANT:
+        known = p.direction.low > 0
+        angle = f"up to {_degrees(p.direction.low)} off" if known else "in whatever direction"
+        return f"{UNCLEAR}: biased, {angle}"
+    return f"{UNCLEAR}: a bias of up to {p.relative_bias.high:.2g} ‖g*‖"
+
+
+def _degrees(cosine: float) -> str:
+    return f"{np.degrees(np.arccos(np.clip(cosine, -1.0, 1.0))):.2g}°"
 
 
 def as_json(result: Measurement) -> dict[str, Any]:
@@ -195,7 +117,7 @@ def as_json(result: Measurement) -> dict[str, Any]:
     p = result.problem
     return {
         "env": p.env,
-        "policy": p.policy,
+        "policy_kind": p.policy_kind,
         "hidden": p.hidden,
         "parameters": p.label,
         "source": None if p.source is None else str(p.source),
@@ -210,11 +132,33 @@ def as_json(result: Measurement) -> dict[str, Any]:
         "seconds": result.seconds,
         "interrupted": result.interrupted,
         "versions": {name: version(name) for name in ("pgzoo", *LIBRARIES)},
-        "estimators": {row.estimator: dataclasses.asdict(row.agent) for row in result.rows},
+        "estimators": {row.estimator: flat_options(row.agent) for row in result.rows},
         "rows": [
             {k: _finite(v) if isinstance(v, float) else v for k, v in flat(row).items()}
+            | {"in_words": in_words(row)}
             for row in result.rows
         ],
+        "comparisons": comparisons(result),
+    }
+
+
+def comparisons(result: Measurement) -> dict[str, dict[str, dict[str, list[Any]]]]:
+    """By quantity, an estimator and every later one: ratio or difference, its interval, p.
+
+    A ratio is the first one's figure over the second one's. p-values are not corrected.
+    """
+
+    def one(a: Row, b: Row, quantity: str) -> list[Any]:
+        found = compare(a.figures, b.figures, quantity)
+        numbers = (*dataclasses.astuple(found.interval), found.p_value)
+        return [_finite(float(f"{x:.6g}")) for x in numbers]
+
+    return {
+        quantity: {
+            a.estimator: {b.estimator: one(a, b, quantity) for b in result.rows[i + 1 :]}
+            for i, a in enumerate(result.rows[:-1])
+        }
+        for quantity in COMPARED
     }
 
 
@@ -233,12 +177,11 @@ def write_measurement(folder: Path, result: Measurement) -> None:
     write_tables(folder, as_json(result), [flat(row) for row in result.rows])
     if not result.rows:
         return
-    p = result.problem
-    trajectories = result.settings.trajectories
-    title = f"{p.env}, {p.label}, γ = {p.gamma:g}, {trajectories} trajectories per estimate"
+    from pgzoo.records.plots import save
+
     with explained_writing(folder):
-        save(figure(result.rows, title), folder / "lab")
-        write_events(folder, [(trajectories, row) for row in result.rows])
+        save(figure(result), folder / "lab")
+        write_events(folder, [(result.settings.trajectories, row) for row in result.rows])
 
 
 def write_tables(folder: Path, data: Any, rows: Sequence[dict[str, Any]]) -> None:
@@ -252,13 +195,19 @@ def write_tables(folder: Path, data: Any, rows: Sequence[dict[str, Any]]) -> Non
         writer = csv.DictWriter(text, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    files = {"lab.json": json.dumps(data, indent=2), "lab.csv": text.getvalue()}
+    files = {"lab.json": _numbers_in_line(json.dumps(data, indent=2)), "lab.csv": text.getvalue()}
     with explained_writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
             temporary = folder / f".{name}.tmp"
             temporary.write_text(content)
             temporary.replace(folder / name)
+
+
+def _numbers_in_line(text: str) -> str:
+    """JSON whose lists of numbers take a line each, not one for every number."""
+    lists = re.compile(r"\[\n\s+([^\[\]{}]*?)\n\s+\]")
+    return lists.sub(lambda found: "[" + re.sub(r"\n\s+", " ", found[1]) + "]", text)
 
 
 @contextmanager
@@ -272,11 +221,25 @@ def explained_writing(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def figure(rows: Sequence[Row], title: str) -> Any:
+def figure(result: Measurement) -> Figure:
     """Relative variance, direction, scale and raw variance of all estimators."""
-    panels = [(PANELS[k], [getattr(r.properties, k) for r in rows]) for k in SHOWN]
-    labels = [short_label(r.estimator) for r in rows]
-    return dots(labels, panels, title, [_bias(r) for r in rows], BIASES)
+    from pgzoo.records.plots import dots
+
+    p = result.problem
+    title = (
+        f"{p.env}, {p.label}, γ = {p.gamma:g}, {result.settings.trajectories} trajectories per "
+        "estimate"
+    )
+    panels = [(panel(k), [getattr(r.properties, k) for r in result.rows]) for k in SHOWN]
+    labels = [short_label(r.estimator) for r in result.rows]
+    return dots(labels, panels, title, [r.verdict for r in result.rows], VERDICTS)
+
+
+def panel(quantity: str) -> Panel:
+    """An axis for a quantity of ``Properties``."""
+    from pgzoo.records.plots import Panel
+
+    return Panel(**PANELS[quantity])
 
 
 def write_events(folder: Path, rows: Sequence[tuple[int, Row]]) -> None:
@@ -294,7 +257,7 @@ def write_events(folder: Path, rows: Sequence[tuple[int, Row]]) -> None:
             for x, row in rows:
                 if short_label(row.estimator) != name:
                     continue
-                for quantity in FIGURES:
+                for quantity in QUANTITIES:
                     interval = getattr(row.properties, quantity)
                     for end in ("point", "low", "high"):
                         if np.isfinite(value := getattr(interval, end)):

@@ -3,7 +3,22 @@
 Estimates are kept as block means, so that memory does not grow with their number. Intervals come
 from the jackknife that leaves out one block at a time (of the reference, too, where it was
 sampled), except for the squared bias, whose interval inverts a test. The coverage of
-every interval is tested by simulation.
+every interval is tested by simulation, and so is the size of every test.
+
+What can be said of a bias is one of four ``VERDICTS``, from two nested hypotheses:
+
+    A: E ĝ = g*          B: E ĝ = c · g*,  c > 0
+
+====================  ============================================================================
+unbiased              A is not rejected, and the interval of ‖E ĝ − g*‖ / ‖g*‖ ends below ``WORTH``
+rescaled              A is rejected, B is not, and that of the part beside g* ends below ``WORTH``
+another direction     A is rejected, and then B
+too noisy to say      anything else
+====================  ============================================================================
+
+``nested_holm`` corrects both p-values for the number of estimators: where A holds of some and B of
+others, the probability that *any* of them is called rescaled or turned and is not is at most 5%.
+An estimator with a bias of ``WORTH`` or more is called unbiased with a probability of at most 2.5%.
 """
 
 from __future__ import annotations
@@ -11,6 +26,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -24,6 +40,21 @@ SIGN_FLIPS = 9_999
 SIMULATIONS = 10_000
 ROUNDING = 1e-9
 """Squared lengths less than this, relative to their own noise, are what rounding left of zero."""
+SAME = 1e-5
+"""Relative differences less than this are what single precision left of none."""
+SIGNIFICANT = 0.05
+WORTH = 0.25
+"""Of ‖g*‖: a bias worth mentioning. An estimator whose bias may be larger isn't called unbiased."""
+VERDICTS = UNBIASED, RESCALED, TURNED, UNCLEAR = (
+    "unbiased",
+    "same direction, rescaled",
+    "another direction",
+    "too noisy to say",
+)
+RATIOS = ("variance", "relative_variance", "mse")
+"""Quantities of which two estimators' ratio is what one wants to know …"""
+DIFFERENCES = ("cosine", "direction", "scale")
+"""… and those of which it is the difference."""
 Floats = NDArray[np.float64]
 Columns = tuple[Any, ...]
 """Sums or means of ĝ ``[P]``, of ‖ĝ‖², and of ĝ / ‖ĝ‖ ``[P]``."""
@@ -84,6 +115,15 @@ class Reference:
         blocks = self.blocks.regrouped(count)
         return Reference(blocks.mean.mean(0), blocks)
 
+    @cached_property
+    def squared_length(self) -> Interval:
+        """‖g*‖², without the noise of its mean if it was sampled."""
+        length = float((self.gradient**2).sum())
+        if self.blocks is None:
+            return Interval(length, length, length)
+        ends = squared_norm_interval(self.blocks.mean)
+        return Interval(length - float(_moments(self.blocks)[2]), ends.low, ends.high)
+
 
 @dataclass(frozen=True)
 class Properties:
@@ -94,21 +134,53 @@ class Properties:
         relative_variance: trace / ‖E ĝ‖²; infinite where noise hides the mean.
         snr: its inverse, ‖E ĝ‖² / trace.
         bias_squared: ‖E ĝ − g*‖², an unbiased figure that may be negative.
+        relative_bias: ‖E ĝ − g*‖ / ‖g*‖. Its upper end is the least bias that so many estimates
+            are sure to find; conservative where g* was sampled.
         scale: ⟨E ĝ, g*⟩ / ‖g*‖²; 1 for an unbiased estimator.
         direction: cosine of E ĝ with g*; NaN, in [-1, 1], where noise hides even its sign.
         cosine: mean cosine of single estimates with g*; 0 for an estimate of zero.
         mse: E‖ĝ − g*‖².
-        p_value: of the hypothesis E ĝ = g*.
+        p_unbiased: p-value of the hypothesis E ĝ = g*.
+        p_direction: p-value of the hypothesis E ĝ = c · g* with c > 0.
     """
 
     variance: Interval
     relative_variance: Interval
     snr: Interval
     bias_squared: Interval
+    relative_bias: Interval
     scale: Interval
     direction: Interval
     cosine: Interval
     mse: Interval
+    p_unbiased: float
+    p_direction: float
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of an estimator by which it is compared with others, by name.
+
+    Attributes:
+        point: from all blocks.
+        left_out: with each block left out, ``[L]``.
+    """
+
+    point: dict[str, float]
+    left_out: dict[str, Floats]
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What two estimators differ in.
+
+    Attributes:
+        interval: ratio of a's figure to b's for ``RATIOS``, difference for ``DIFFERENCES``, with
+            its 95% interval.
+        p_value: of the hypothesis that there is none.
+    """
+
+    interval: Interval
     p_value: float
 
 
@@ -121,24 +193,59 @@ def properties(sample: Blocks, reference: Reference, seed: int = 0) -> Propertie
     Args:
         sample: L blocks.
         reference: exact, or with as many blocks.
-        seed: for the signs of the unbiasedness test.
+        seed: for the signs of the tests.
     """
-    point, left_out = _figures(sample, reference)
+    found = figures(sample, reference)
+    point, left_out = found.point, found.left_out
     intervals = {
-        name: _jackknife(point[name], left_out[name]) for name in ("snr", "scale", "cosine")
+        name: _jackknife_interval(point[name], left_out[name])
+        for name in ("snr", "scale", "cosine")
     }
     differences = _differences(sample, reference)
+    bias_squared = squared_norm_interval(differences)
     return Properties(
         variance=_positive(point["variance"], left_out["variance"]),
         relative_variance=_inverse(intervals["snr"]),
         snr=intervals["snr"],
-        bias_squared=squared_norm_interval(differences),
+        bias_squared=bias_squared,
+        relative_bias=_relative_bias(bias_squared, reference.squared_length),
         scale=intervals["scale"],
         direction=_direction(sample, reference, intervals["scale"], left_out["scale"]),
         cosine=_clipped(intervals["cosine"], 1.0),
         mse=_positive(point["mse"], left_out["mse"]),
-        p_value=zero_mean_p_value(differences, seed),
+        p_unbiased=zero_mean_p_value(differences, seed),
+        p_direction=direction_p_value(sample, reference, seed),
     )
+
+
+def direction_p_value(sample: Blocks, reference: Reference, seed: int = 0) -> float:
+    """p-value of the hypothesis E ĝ = c · g* for some c > 0, g* exact or sampled.
+
+    A randomisation test, as ``zero_mean_p_value``, of what blocks have beside g*. Of an estimate
+    that points backwards the sign is tested, too.
+
+    Args:
+        sample: L blocks.
+        reference: exact, or with as many blocks.
+        seed: of the random signs.
+
+    Returns:
+        NaN below ``MIN_BLOCKS``, or where a sampled reference is lost in its noise.
+    """
+    found = figures(sample, reference)
+    scale, left_out = found.point["scale"], found.left_out["scale"]
+    if not np.isfinite(left_out).all():
+        return float(np.nan)
+    # What a block did to the scale, which fits all blocks, is taken out of the block. Of an exact
+    # g* precisely what is perpendicular to it remains.
+    influence = (len(left_out) - 1) * (scale - left_out)
+    target = reference.gradient if reference.blocks is None else reference.blocks.mean
+    beside = sample.mean - scale * target - np.outer(influence, reference.gradient)
+    p_beside = zero_mean_p_value(beside, seed)
+    if scale >= 0:
+        return p_beside
+    p_backwards = _t_test(scale, left_out) / 2
+    return float(min(2 * min(p_beside, p_backwards), 1.0))
 
 
 def _direction(
@@ -150,9 +257,7 @@ def _direction(
     Where the factor's interval contains zero not even the sign is known, and the cosine may be
     anything.
     """
-    scale = scaling.point
-    noise = 0.0 if reference.blocks is None else float(_moments(reference.blocks)[2])
-    target = float((reference.gradient**2).sum()) - noise
+    scale, target = scaling.point, reference.squared_length.point
     count = len(sample.mean)
     has_sign = scaling.low > 0 or scaling.high < 0 or (count < MIN_BLOCKS and scale != 0)
     if not np.isfinite(scale) or target <= 0 or not has_sign:
@@ -169,6 +274,110 @@ def _direction(
     return Interval(cosine(beside.point), *(np.nan if np.isnan(beside.low) else e for e in ends))
 
 
+def _relative_bias(squared: Interval, target: Interval) -> Interval:
+    """‖E ĝ − g*‖ / ‖g*‖ from both squares, each at its worse end."""
+    if not target.point > 0:
+        return Interval(np.nan, 0.0, np.inf)
+
+    def share(x: float, of: float) -> float:
+        if np.isnan(x):
+            return float(np.nan)
+        return float(np.sqrt(max(x, 0.0) / of)) if of > 0 else float(np.inf)
+
+    return Interval(
+        share(squared.point, target.point),
+        share(squared.low, target.high),
+        share(squared.high, target.low),
+    )
+
+
+def verdict(found: Properties, p_unbiased: float, p_direction: float) -> str:
+    """Which of the four ``VERDICTS``.
+
+    Args:
+        found: of one estimator.
+        p_unbiased: corrected for the number of estimators, as by ``nested_holm``.
+        p_direction: the same.
+    """
+    if p_unbiased < SIGNIFICANT:
+        if p_direction < SIGNIFICANT:
+            return TURNED
+        return RESCALED if tangent(found.direction.low) < WORTH else UNCLEAR
+    known = not np.isnan(p_unbiased) and found.relative_bias.high < WORTH
+    return UNBIASED if known else UNCLEAR
+
+
+def tangent(cosine: float) -> float:
+    """Of the angle with that cosine: what is beside g* relative to what is along it.
+
+    Infinite for a right angle and beyond.
+    """
+    return float(np.sqrt(1 / min(cosine, 1.0) ** 2 - 1)) if cosine > 0 else float(np.inf)
+
+
+def compare(a: Figures, b: Figures, quantity: str) -> Comparison:
+    """Test the difference of two estimators that were measured in the same blocks.
+
+    The jackknife leaves a block out of both, so that what they share cancels; of estimators with
+    nothing in common it is a test of two samples. The ratio of relative variances has the interval
+    of Fieller (1954) from the two signal-to-noise ratios, which may be zero.
+
+    Args:
+        a: of one estimator.
+        b: of another one.
+        quantity: of ``RATIOS`` or ``DIFFERENCES``.
+
+    Returns:
+        a relative to b.
+
+    Raises:
+        ValueError: for another quantity, or different numbers of blocks.
+    """
+    if quantity not in RATIOS + DIFFERENCES:
+        raise ValueError(
+            f"Expected a quantity among {', '.join(RATIOS + DIFFERENCES)}; got {quantity!r}."
+        )
+    name = "snr" if quantity == "relative_variance" else quantity
+    (x, y), (xs, ys) = (f.point[name] for f in (a, b)), (f.left_out[name] for f in (a, b))
+    if len(xs) != len(ys):
+        raise ValueError(f"Expected estimators in as many blocks, got {len(xs)} and {len(ys)}.")
+    same = abs(x - y) <= SAME * max(abs(x), abs(y))
+    if name == "snr":
+        p_value, interval = _t_test(y - x, ys - xs), _fieller(y, x, ys, xs)
+    elif quantity in RATIOS:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs, left_out = np.log(x) - np.log(y), np.log(xs) - np.log(ys)
+        p_value, interval = _t_test(logs, left_out), _positive(np.exp(logs), np.exp(left_out))
+    else:
+        p_value, interval = _t_test(x - y, xs - ys), _jackknife_interval(x - y, xs - ys)
+    return Comparison(interval, 1.0 if same and not np.isnan(p_value) else p_value)
+
+
+def _fieller(
+    numerator: float, denominator: float, numerators: Floats, denominators: Floats
+) -> Interval:
+    """Of a ratio that is not negative: all ρ that a t test of numerator − ρ denominator keeps."""
+    count = len(numerators)
+    point = max(numerator, 0.0) / denominator if denominator > 0 else np.inf
+    if numerator <= 0 and denominator <= 0:
+        point = np.nan
+    if count < MIN_BLOCKS or not np.isfinite([numerators, denominators]).all():
+        return Interval(float(point), np.nan, np.nan)
+    left_out = np.stack([numerators, denominators])
+    centred = left_out - left_out.mean(1, keepdims=True)
+    noise = stats.t.ppf(0.975, count - 1) ** 2 * (count - 1) / count * (centred @ centred.T)
+    # a ρ² − 2 b ρ + c ≤ 0
+    a, b = denominator**2 - noise[1, 1], numerator * denominator - noise[0, 1]
+    root = b**2 - a * (numerator**2 - noise[0, 0])
+    if root < 0 or a == 0:
+        return Interval(float(point), 0.0, np.inf)
+    ends = sorted((b + sign * np.sqrt(root)) / a for sign in (-1, 1))
+    if a > 0:
+        return Interval(float(point), *(max(float(e), 0.0) for e in ends))
+    # What lies between the roots is excluded, which may be all below a positive one.
+    return Interval(float(point), float(ends[1]) if ends[0] < 0 < ends[1] else 0.0, np.inf)
+
+
 def _differences(sample: Blocks, reference: Reference) -> Floats:
     """Independent unbiased estimates of the bias, ``[L, P]``."""
     if reference.blocks is None:
@@ -176,16 +385,17 @@ def _differences(sample: Blocks, reference: Reference) -> Floats:
     return sample.mean - reference.blocks.mean
 
 
-def _figures(sample: Blocks, reference: Reference) -> tuple[dict[str, Floats], dict[str, Floats]]:
-    """Every figure of all blocks, and with each block left out ``[L]``."""
+def figures(sample: Blocks, reference: Reference) -> Figures:
+    """Figures from all blocks, and with each block left out; arguments as for ``properties``."""
     everything, others = _moments(sample), _moments(sample, leave_one_out=True)
     if reference.blocks is None:
-        g = (reference.gradient, np.zeros(()))
-        return _from_moments(*everything, *g), _from_moments(*others, *g)
-    mean, _, noise, _ = _moments(reference.blocks)
-    mean_others, _, noise_others, _ = _moments(reference.blocks, leave_one_out=True)
-    return (
-        _from_moments(*everything, mean, noise),
+        mean, noise = mean_others, noise_others = reference.gradient, np.zeros(())
+    else:
+        mean, _, noise, _ = _moments(reference.blocks)
+        mean_others, _, noise_others, _ = _moments(reference.blocks, leave_one_out=True)
+    point = _from_moments(*everything, mean, noise)
+    return Figures(
+        {name: float(value) for name, value in point.items()},
         _from_moments(*others, mean_others, noise_others),
     )
 
@@ -226,18 +436,31 @@ def _from_moments(
             "snr": signal / trace,
             "scale": dot / known,
             "cosine": (unit * reference).sum(-1) / np.sqrt(known),
+            "direction": dot / np.sqrt(np.where(signal > 0, signal, np.nan) * known),
             "mse": trace + signal - 2 * dot + squared,
         }
 
 
-def _jackknife(point: Floats, left_out: Floats) -> Interval:
+def _jackknife_interval(point: float, left_out: Floats) -> Interval:
     """Student's t interval with the jackknife's standard error (Efron & Stein 1981)."""
+    half = stats.t.ppf(0.975, len(left_out) - 1) * _standard_error(left_out)
+    return Interval(float(point), float(point - half), float(point + half))
+
+
+def _t_test(point: float, left_out: Floats) -> float:
+    """Two-sided p-value of zero, with the jackknife's standard error; NaN where that is."""
+    error = _standard_error(left_out)
+    if error == 0:
+        return float(point == 0)
+    return float(2 * stats.t.sf(abs(point) / error, len(left_out) - 1))
+
+
+def _standard_error(left_out: Floats) -> float:
+    """Of a figure, from the jackknife; NaN with too few blocks or where a figure is not finite."""
     count = len(left_out)
     if count < MIN_BLOCKS or not np.isfinite(left_out).all():
-        return Interval(float(point), np.nan, np.nan)
-    error = np.sqrt((count - 1) / count * ((left_out - left_out.mean()) ** 2).sum())
-    half = stats.t.ppf(0.975, count - 1) * error
-    return Interval(float(point), float(point - half), float(point + half))
+        return float(np.nan)
+    return float(np.sqrt((count - 1) / count * ((left_out - left_out.mean()) ** 2).sum()))
 
 
 def _clipped(interval: Interval, bound: float) -> Interval:
@@ -245,10 +468,10 @@ def _clipped(interval: Interval, bound: float) -> Interval:
     return Interval(*(float(np.clip(end, -bound, bound)) for end in dataclasses.astuple(interval)))
 
 
-def _positive(point: Floats, left_out: Floats) -> Interval:
+def _positive(point: float, left_out: Floats) -> Interval:
     """The jackknife on a logarithmic scale, for what is never negative."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        log = _jackknife(np.log(point), np.log(left_out))
+        log = _jackknife_interval(np.log(point), np.log(left_out))
     return Interval(float(point), float(np.exp(log.low)), float(np.exp(log.high)))
 
 
@@ -272,7 +495,9 @@ def squared_norm_interval(differences: Floats) -> Interval:
     Point: the U-statistic of ⟨d, d'⟩. Interval: all β² that a test would not reject, where the
     squared length of the mean is distributed as (β + √λ z)² + rest: z is normal, λ the variance
     along the mean, and the rest a gamma variable with the mean and variance of the other
-    directions. An unbiased figure may be negative; so may its interval.
+    directions. An unbiased figure may be negative, and so may the lower end. The upper end is never
+    less than for a point of zero: it is the least ‖E d‖² that so many vectors are sure to find,
+    not how lucky they were (a power-constrained limit, Cowan et al. 2011, arXiv 1105.3166).
 
     Args:
         differences: ``[L, P]``.
@@ -289,18 +514,19 @@ def squared_norm_interval(differences: Floats) -> Interval:
     z = np.sqrt(along) * rng.standard_normal(SIMULATIONS)
     others = rng.gamma(rest**2 / spread, spread / rest, SIMULATIONS) if spread > 0 else rest
 
-    def share_above(beta_squared: float) -> float:
-        """P(squared length > the one observed) if ‖E d‖² were this."""
+    def share_above(beta_squared: float, observed: float) -> float:
+        """P(squared length > observed) if ‖E d‖² were this."""
         beta = np.sqrt(max(beta_squared, 0.0))
         lengths = (beta + z) ** 2 + others + min(beta_squared, 0.0)
-        return float((lengths > mean_square).mean())
+        return float((lengths > observed).mean())
 
     reach = 100 * (mean_square + trace / count)
-    if not share_above(-reach) < 0.025 < 0.975 < share_above(reach):
+    at_zero = max(mean_square, trace / count)
+    if not share_above(-reach, mean_square) < 0.025 < 0.975 < share_above(reach, at_zero):
         return Interval(point, np.nan, np.nan)
     low, high = (
-        optimize.brentq(lambda b, p=p: share_above(b) - p, -reach, reach, xtol=1e-6 * reach)
-        for p in (0.025, 0.975)
+        optimize.brentq(lambda b, x=x, p=p: share_above(b, x) - p, -reach, reach, xtol=1e-6 * reach)
+        for x, p in ((mean_square, 0.025), (at_zero, 0.975))
     )
     return Interval(point, low, high)
 
@@ -310,7 +536,8 @@ def _noise_of_mean(gram: Floats, trace: float) -> tuple[float, float, float]:
     count = len(gram)
     centered = gram - gram.mean(0) - gram.mean(1)[:, None] + gram.mean()
     of_pairs = centered[~np.eye(count, dtype=bool)].var()  # E⟨d, d'⟩² = tr Σ²
-    along = gram.mean(1).var(ddof=1) / gram.mean()
+    length = gram.mean()  # squared, of the mean; one of zero has no direction
+    along = gram.mean(1).var(ddof=1) / length if length > ROUNDING * trace / count else 0.0
     along = min(along, trace)
     rest = max(trace - along, 1e-12 * trace)
     spread = max(2 * (of_pairs - along**2), 0.0)
@@ -337,6 +564,35 @@ def zero_mean_p_value(differences: Floats, seed: int = 0) -> float:
     lengths = ((signs @ gram) * signs).sum(1)
     rank = (lengths >= gram.sum() * (1 - 1e-12)).sum()
     return float((1 + rank) / (1 + SIGN_FLIPS))
+
+
+def nested_holm(first: Sequence[float], second: Sequence[float]) -> tuple[Floats, Floats]:
+    """Holm's correction where each of E estimators has two nested hypotheses.
+
+    The second, weaker hypothesis is tested once the first is rejected. No more than one of an
+    estimator's rejections can be the first false one, so E is what p-values are multiplied by, not
+    2 E, and an estimator without a hypothesis left no longer counts (the sequentially rejective
+    principle of Goeman & Solari 2010). The probability of any false rejection is bounded.
+
+    Args:
+        first: p-values of the stronger hypotheses, ``[E]``; NaN is never rejected.
+        second: of the weaker ones.
+
+    Returns:
+        corrected p-values of the first and of the second hypotheses.
+    """
+    current = np.array(first, dtype=float)  # p-values of the hypotheses whose turn it is
+    corrected = np.full((2, len(current)), np.nan)
+    stage = np.zeros(len(current), dtype=int)
+    remaining, largest = len(current), 0.0
+    while not np.isnan(current).all():
+        best = int(np.nanargmin(current))
+        largest = min(max(largest, remaining * current[best]), 1.0)
+        corrected[stage[best], best] = largest
+        current[best] = np.nan if stage[best] else second[best]
+        remaining -= stage[best]
+        stage[best] = 1
+    return corrected[0], corrected[1]
 
 
 def holm(p_values: ArrayLike) -> Floats:

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
@@ -16,17 +16,19 @@ from pgzoo.errors import UsageError
 from pgzoo.lab.measurement import REFERENCE, Measurement, Progress, Row, Sampler, Settings, measure
 from pgzoo.lab.problem import Estimator, Problem, parse_estimators, short_label
 from pgzoo.lab.report import (
-    PANELS,
     Point,
     as_json,
     explained_writing,
     flat,
+    panel,
     write_events,
     write_tables,
 )
 from pgzoo.policies.score_functions import ScoreFunctions
-from pgzoo.records.plots import Line, curves, dots, save
 from pgzoo.records.run_folder import RunFolder
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 BATCH_SIZES = (8, 16, 32, 64, 128)
 GROUP_SIZES = (2, 4, 8, 16, 32)
@@ -336,6 +338,8 @@ def run_study(
         write_tables(folder, about | {"parts": parts}, rows)
 
     def draw() -> None:
+        from pgzoo.records.plots import save
+
         with explained_writing(folder):
             save(_figure(study, study.title(setup), points), folder / name)
             write_events(folder, [(_event_step(p.x), p.row) for p in points])
@@ -364,10 +368,12 @@ def _event_step(x: float | str) -> int:
     return 0 if isinstance(x, str) else round(x if x == round(x) and x > 1 else 1000 * x)
 
 
-def _figure(study: Study, title: str, points: Sequence[Point]) -> Any:
+def _figure(study: Study, title: str, points: Sequence[Point]) -> Figure:
+    from pgzoo.records.plots import Line, curves, dots
+
     if not study.x_title:
         rows = [p.row for p in points]
-        panels = [(PANELS[k], [getattr(r.properties, k) for r in rows]) for k in study.panels]
+        panels = [(panel(k), [getattr(r.properties, k) for r in rows]) for k in study.panels]
         labels = [short_label(r.estimator) for r in rows]
         return dots(labels, panels, title, [r.estimator.partition(":")[0] for r in rows])
     labels = list(dict.fromkeys(p.row.estimator for p in points))
@@ -375,7 +381,7 @@ def _figure(study: Study, title: str, points: Sequence[Point]) -> Any:
     return curves(
         [
             (
-                PANELS[k],
+                panel(k),
                 [
                     Line(
                         short_label(label),

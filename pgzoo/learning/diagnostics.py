@@ -123,12 +123,12 @@ def diagnose(agent: Agent, outputs: Outputs) -> Metrics:
         return figures
     half = len(blocks) // 2
     halves = [torch.cat(blocks[:half]), torch.cat(blocks[half:])]
+    choices = halves if len(blocks) == 2 else [*halves, *_without_each(blocks)]
     try:
-        first, second = _estimates(agent, outputs, halves, keep)
-        whole, *left_out = _estimates(agent, outputs, [None, *_without_each(blocks)], keep)
+        whole, first, second, *others = _estimates(agent, outputs, [None, *choices], keep)
     except UsageError:  # a user's Ψ may need more than a part of the batch
         return figures
-    variance = jackknife_variance(left_out)
+    variance = jackknife_variance(others or [first, second])
     return figures | {
         "gradient_variance": variance,
         "gradient_signal": whole.square().sum(-1) - variance,

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from pgzoo.errors import UsageError
-from pgzoo.learning.evaluate import evaluate
+from pgzoo.learning.evaluate import EPISODES, evaluate
 from pgzoo.learning.progress import Clock, Report
 from pgzoo.learning.state import TrainState
 from pgzoo.learning.trainer import Iteration, Trainer, make_collector
@@ -205,8 +205,14 @@ def _summary(trainer: Trainer, state: TrainState, seconds: float) -> dict[str, A
         env_steps=[r.env_steps for r in state.replicas],
         seconds=seconds,
         threshold=trainer.env.reward_threshold,
+        episodes=EPISODES,
         returns=returns,
         steps_to_threshold=[r.steps_to_threshold for r in state.replicas],
         failed=[r.failed for r in state.replicas],
-        solved_interval=share_interval,
+        solved_interval=_share_ends,
     )
+
+
+def _share_ends(successes: int, total: int) -> tuple[float, float]:
+    interval = share_interval(successes, total)
+    return interval.low, interval.high

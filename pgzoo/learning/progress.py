@@ -91,8 +91,8 @@ def display(manner: bool | Manner = "auto") -> Display:
     """A way to show progress.
 
     Args:
-        manner: False for none, True for auto; rich or tqdm for a bar, lines for a line at every tenth of the run, none; auto is
-            tqdm in a notebook, rich on a terminal, and lines elsewhere.
+        manner: rich or tqdm for a bar, lines for a line at every tenth of the run, none; auto is
+            tqdm in a notebook, rich on a terminal, and lines elsewhere. True is auto, False none.
     """
     if isinstance(manner, bool):
         manner = "auto" if manner else "none"

@@ -291,7 +291,9 @@ class Run:
         """The learning curve over seeds with its 95% band."""
         from pgzoo.records.plots import learning_curve
 
-        return learning_curve(self.metrics, self.config, ax)
+        c = self.config
+        title = f"{c.agent} on {c.env}, {len(c.seeds)} seeds"
+        return learning_curve(self.metrics, title, complete=self.summary is not None, ax=ax)
 
     def resume(
         self,
@@ -340,6 +342,7 @@ class Run:
         callback: Callable[[Report], Any] | None,
     ) -> None:
         """Train from where the folder stands."""
+
         def report(report: Report) -> Any:
             shown(report)
             return None if callback is None else callback(report)

@@ -6,14 +6,12 @@ import dataclasses
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from torch import Tensor
 
 from pgzoo.learning.update import Learners, Parameters
-from pgzoo.sampling.collect import Ongoing
+from pgzoo.records.intervals import WINDOW, is_candidate
+from pgzoo.sampling.ongoing import Ongoing
 from pgzoo.sampling.trajectories import FinishedEpisodes
-
-EPISODES_PER_LOOK = 100
 
 
 @dataclass(frozen=True)
@@ -24,8 +22,8 @@ class Replica:
         seed: names the replica and all its random numbers.
         env_steps: environment steps taken so far.
         episodes: episodes finished so far.
-        recent: returns of the last ``EPISODES_PER_LOOK`` of them.
-        looked: ``episodes`` when they last reached the environment's threshold, or 0.
+        recent: returns of the last ``WINDOW`` of them.
+        looked: ``episodes`` when they last reached the environment's threshold.
         steps_to_threshold: environment steps when they did, and fresh episodes confirmed it.
         failed: why the replica was stopped, if it was.
         finished: used up its steps, solved the environment and was to stop then, or failed.
@@ -35,7 +33,7 @@ class Replica:
     env_steps: int = 0
     episodes: int = 0
     recent: tuple[float, ...] = ()
-    looked: int = 0
+    looked: int | None = None
     steps_to_threshold: int | None = None
     failed: str | None = None
     finished: bool = False
@@ -51,20 +49,14 @@ class Replica:
             self,
             env_steps=self.env_steps + steps,
             episodes=self.episodes + len(finished.returns),
-            recent=(*self.recent, *finished.returns)[-EPISODES_PER_LOOK:],
+            recent=(*self.recent, *finished.returns)[-WINDOW:],
         )
 
     def seems_to_have_reached(self, threshold: float | None) -> bool:
-        """Whether fresh episodes should say if the threshold is reached.
-
-        The last episodes of training reach it, and are others than those that did so before: a
-        policy that stays a little below it crosses it sooner or later if it is looked at often
-        enough.
-        """
+        """Whether fresh episodes should say if the threshold is reached."""
         if threshold is None or self.steps_to_threshold is not None or self.failed is not None:
             return False
-        news = self.episodes - self.looked
-        return news >= EPISODES_PER_LOOK and (self.recent_mean or -torch.inf) >= threshold
+        return is_candidate(self.recent, self.episodes, self.looked, threshold)
 
     def confirmed(self, reached: bool) -> Replica:
         """The replica after fresh episodes said whether the threshold is reached."""

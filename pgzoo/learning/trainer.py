@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pgzoo_envs
 import torch
 from torch import Tensor
@@ -18,7 +19,9 @@ from pgzoo.learning.evaluate import evaluate
 from pgzoo.learning.state import Replica, TrainState
 from pgzoo.learning.update import Learners, Metrics, Networks, Parameters, learn
 from pgzoo.policies.networks import Network, make_critic, make_policy
-from pgzoo.records.run_folder import RunConfig, RunFolder
+from pgzoo.records.config import RunConfig
+from pgzoo.records.intervals import CONFIRMING_EPISODES, confirms
+from pgzoo.records.run_folder import RunFolder
 from pgzoo.sampling.collect import Collector
 from pgzoo.sampling.seeding import Purpose, Streams, generators
 from pgzoo.sampling.trajectories import FinishedEpisodes
@@ -140,7 +143,7 @@ class Trainer:
             model.policy.bind(model.theta),
             Streams(self.config.seeds, state.iteration),
             state.ongoing,
-            running=[not r.finished for r in state.replicas],
+            np.array([not r.finished for r in state.replicas]),
         )
         if self.agent.critic is not None:
             trajectories = trajectories.scale_rewards(self.agent.critic.reward_scale)
@@ -202,10 +205,11 @@ class Trainer:
                 self.networks.policy,
                 theta[i : i + 1],
                 [replica.seed],
+                episodes=CONFIRMING_EPISODES,
                 streams=streams,
             )
             assert self.env.reward_threshold is not None
-            reached = bool(returns.mean() >= self.env.reward_threshold)
+            reached = bool(confirms(returns[0], self.env.reward_threshold))
             replica = replica.confirmed(reached)
             stops = reached and self.config.stop_when_solved
             result[i] = dataclasses.replace(replica, finished=replica.finished or stops)

@@ -137,13 +137,17 @@ class Option:
         return " and ".join(texts) or "to be a finite number"
 
 
-@cache
 def options_of(cls: Any) -> dict[str, Option]:
     """Every option of a dataclass and its parts, by name.
 
     Raises:
         TypeError: if two have the same name.
     """
+    return _options_by_name(cls)
+
+
+@cache
+def _options_by_name(cls: Any) -> dict[str, Option]:
     found = list(_options(cls))
     options = {o.name: o for o in found}
     if len(options) < len(found):
@@ -182,9 +186,13 @@ def check_options(holder: Any) -> None:
         known.check(getattr(holder, name))
 
 
-@cache
 def own_options(cls: Any) -> dict[str, Option]:
     """The options that a dataclass holds itself, not in parts."""
+    return _own_options(cls)
+
+
+@cache
+def _own_options(cls: Any) -> dict[str, Option]:
     own = {f.name for f in dataclasses.fields(cls) if "description" in f.metadata}
     return {o.name: o for o in _options(cls) if o.name in own}
 
@@ -258,6 +266,13 @@ def parts_as_chosen(holder: Any) -> dict[str, Any]:
             if type(getattr(holder, field.name)) is not type(wanted):
                 wrong[field.name] = wanted
     return wrong
+
+
+def parts_of(cls: Any, name: str) -> list[Any]:
+    """What a class's part may be: its default, or every alternative that an option chooses."""
+    field = next(f for f in dataclasses.fields(cls) if f.name == name)
+    alternatives = field.metadata.get("alternatives")
+    return [field.default] if alternatives is None else list(alternatives.values())
 
 
 def _key(value: Any) -> str:

@@ -35,34 +35,36 @@ LEARNING = {
 """Columns of every line, those that the agent has."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 UNIT = "unit_of_independence"
-DIAGNOSTICS = {
-    UNIT: "what is left out for variances: trajectory, group or segment",
-    "gradient_variance": "trace of the covariance of the gradient estimate",
-    "relative_variance": "gradient_variance / ‖gradient‖²",
-    "snr": "‖gradient‖² / gradient_variance",
+VARIANCE, SIGNAL = "gradient_variance", "gradient_signal"
+DIAGNOSED = {
+    VARIANCE: "trace of the covariance of the gradient estimate",
+    SIGNAL: "‖gradient‖² less that; pool sums of both for a relative variance",
+    "gradient_blocks": "independent blocks of trajectories, groups or segments they are from",
     "split_half_cosine": "between the estimates from both halves of the batch",
-    "noise_scale": "units in a batch in which noise and signal would be equal",
     **{f"psi_q{100 * q:02.0f}": f"{q:.0%} quantile of Ψ" for q in QUANTILES},
     **{f"weight_q{100 * q:02.0f}": f"{q:.0%} quantile of effective weights" for q in QUANTILES},
     "baseline_explained_variance": "1 − Var(Ψ) / Var(return)",
     "kl_behaviour": "KL of the updated policy from the one that sampled, in nats",
     "ratio_ess": "effective sample size of the ratios after the update, as a share",
 }
-"""Columns that are empty but in iterations that are diagnosed."""
-FIGURES = tuple(name for name in DIAGNOSTICS if name != UNIT)
-COMPARED = "relative_variance_of_"
-"""Prefix of the columns of other estimators, which diagnosed iterations have on demand."""
-COLUMNS = PROGRESS | LEARNING | DIAGNOSTICS
-"""Every column of ``metrics.csv`` and what it means, but for those that begin with ``COMPARED``."""
+"""Columns that are empty but in iterations that are diagnosed; beside them, for every other
+estimator on demand, the first two with its name (``variance_column``, ``signal_column``)."""
+COLUMNS = PROGRESS | LEARNING | DIAGNOSED
+"""Every column of ``metrics.csv`` and what it means, but for those of other estimators."""
 
 
-def diagnostic_columns(compared: Sequence[str] = ()) -> list[str]:
-    """The columns that only diagnosed iterations fill.
+def variance_column(estimator: str) -> str:
+    """The column of another estimator's variance on the same batches."""
+    return f"{VARIANCE}_of_{estimator.replace(' ', '_')}"
 
-    Args:
-        compared: names of other estimators.
-    """
-    return [*DIAGNOSTICS, *(COMPARED + name for name in compared)]
+
+def signal_column(estimator: str) -> str:
+    """The column of another estimator's signal."""
+    return f"{SIGNAL}_of_{estimator.replace(' ', '_')}"
+
+
+def _is_column(name: str) -> bool:
+    return name in COLUMNS or name.startswith((f"{VARIANCE}_of_", f"{SIGNAL}_of_"))
 
 
 def metrics_line(
@@ -93,7 +95,7 @@ def metrics_line(
     Raises:
         ValueError: for a figure that is no column.
     """
-    unknown = [k for k in figures if k not in COLUMNS and not k.startswith(COMPARED)]
+    unknown = [k for k in figures if not _is_column(k)]
     if unknown:
         raise ValueError(f"{unknown[0]} is no column; describe it in {__name__}.")
     line = {

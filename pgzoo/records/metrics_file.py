@@ -71,18 +71,19 @@ class MetricsFile:
         except UnicodeDecodeError as error:
             raise damaged(self._path, error) from error
 
-    def latest(self) -> dict[int, dict[str, float]]:
-        """The figures in the last line of every seed.
+    def lines(self) -> list[dict[str, Any]]:
+        """The figures of every line so far; what is empty is left out.
 
         Raises:
             UsageError: if the file is damaged.
         """
         lines = csv.DictReader(io.StringIO(self._decoded(self._from_start().read())))
         try:
-            return {
-                int(line["seed"]): {k: float(v) for k, v in line.items() if _is_number(v)}
+            return [
+                {k: float(v) for k, v in line.items() if _is_number(v)}
+                | {"seed": int(line["seed"])}
                 for line in lines
-            }
+            ]
         except (ValueError, TypeError, KeyError, csv.Error) as error:
             raise damaged(self._path, f"expected a seed in every line ({error})") from error
 

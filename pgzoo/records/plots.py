@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from pgzoo.records.intervals import Interval
+from pgzoo.records.intervals import Interval, common_curve
 
 # Okabe & Ito (2008), and markers and line styles beside: no line is told by its colour alone.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -224,13 +224,15 @@ def _arms(intervals: Sequence[Interval]) -> tuple[list[float], list[float]]:
     return low, high
 
 
-def learning_curve(metrics: Any, title: str, budget: int, ax: Axes | None = None) -> Axes:
+def learning_curve(
+    metrics: Any, title: str, *, complete: bool = True, ax: Axes | None = None
+) -> Axes:
     """Return along training: every seed, and the interquartile mean with its 95% band.
 
     Args:
         metrics: a run's ``metrics.csv`` as a DataFrame.
         title: of the axes.
-        budget: environment steps of each seed; who has stopped before is kept at its last return.
+        complete: whether training has ended; then a seed that stopped early keeps its last return.
         ax: axes to draw on; None: a figure of their own.
     """
     if ax is None:
@@ -241,10 +243,13 @@ def learning_curve(metrics: Any, title: str, budget: int, ax: Axes | None = None
     seeds = [rows for _, rows in known.groupby("seed")]
     with mpl.rc_context(STYLE):
         for rows in seeds:
-            ax.plot(rows.env_steps, rows.return_last_100, color=COLOURS[0], alpha=0.2, linewidth=0.8)
+            ax.plot(
+                rows.env_steps, rows.return_last_100, color=COLOURS[0], alpha=0.2, linewidth=0.8
+            )
         curve = common_curve(
             [rows.env_steps.to_numpy() for rows in seeds],
             [rows.return_last_100.to_numpy() for rows in seeds],
+            ended=[complete] * len(seeds),
         )
         ax.plot(curve.steps, curve.point, color=COLOURS[0], label="interquartile mean")
         if not np.isnan(curve.low).all():

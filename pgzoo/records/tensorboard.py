@@ -138,7 +138,8 @@ class Dashboard:
     def _add_variances(self, mean_steps: int) -> None:
         """Relative variances, pooled; infinite where noise hides the signal."""
         lines = [line for diagnoses in self._diagnoses.values() for line in diagnoses]
-        names = [c.removeprefix(VARIANCE) for c in lines[-1] if c.startswith(VARIANCE)]
+        columns = dict.fromkeys(c for line in lines for c in line if c.startswith(VARIANCE))
+        names = [c.removeprefix(VARIANCE) for c in columns]
         for name in names:
             figure = relative_variance(
                 *(
@@ -149,7 +150,9 @@ class Dashboard:
             if math.isnan(figure):
                 continue
             if name:
-                self._mean.add_scalar(f"{COMPARISON}/{name.removeprefix('_of_')}", figure, mean_steps)
+                self._mean.add_scalar(
+                    f"{COMPARISON}/{name.removeprefix('_of_')}", figure, mean_steps
+                )
             else:
                 self._mean.add_scalar("gradient/relative_variance", figure, mean_steps)
                 self._mean.add_scalar("gradient/noise_scale", self._rows * figure, mean_steps)

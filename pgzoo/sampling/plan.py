@@ -16,6 +16,7 @@ class Episodes:
 
     episodes: int = option(16, "complete episodes N of each seed in an iteration", minimum=1)
 
+    title: ClassVar[str] = "episodes"
     group_size: ClassVar[int] = 1
     complete: ClassVar[bool] = True
     unit: ClassVar[str] = "trajectory"
@@ -53,6 +54,7 @@ class Groups:
 
     least: int = 1
 
+    title: ClassVar[str] = "groups of K episodes"
     complete: ClassVar[bool] = True
     unit: ClassVar[str] = "group"
 
@@ -86,6 +88,7 @@ class Segments:
     envs: int = option(8, "environments N of each seed", minimum=1)
     segment_steps: int = option(32, "steps T of each environment in an iteration", minimum=1)
 
+    title: ClassVar[str] = "segments"
     group_size: ClassVar[int] = 1
     complete: ClassVar[bool] = False
     unit: ClassVar[str] = "segment"

@@ -18,7 +18,6 @@ from pgzoo.agents import AGENTS
 from pgzoo.cli import main
 from pgzoo.cli.values import parse_seeds
 from pgzoo.errors import UsageError
-from pgzoo.lab import report
 from pgzoo.records.run_folder import RunFolder
 
 SMALL = "--env CartPole-v1 --seeds 0-2 --steps 1000 --hidden 8 --episodes 4"
@@ -223,27 +222,39 @@ def test_ctrl_c_saves_and_prints_the_command_to_go_on():
     assert not Path("r/summary.json").exists()
 
 
+OFTEN = "import pgzoo.learning.loop as l; l.SECONDS_BETWEEN_CHECKPOINTS = 0.1; "
+OFTEN += "from pgzoo.cli import main; main()"
+
+
+def iterations(path):
+    folder = RunFolder(Path(path))
+    checkpoint = folder.load_checkpoint() if Path(path).exists() else None
+    return 0 if checkpoint is None else checkpoint[1]["iteration"]
+
+
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_killed_at_any_moment_and_resumed_ends_with_the_same_files():
-    """A few kills here; `benchmarks/kills.py` does thirty."""
-    command = f"run reinforce-baseline {SMALL} --quiet --out".replace("1000", "40000").split()
-    subprocess.run([*PGZOO, *command, "whole"], check=True)
-    start = time.monotonic()
-    process = subprocess.Popen([*PGZOO, *command, "parts"])
-    for _ in range(3):
-        while not Path("parts/metrics.csv").exists() and time.monotonic() - start < 60:
+    """A few kills here, each after a further checkpoint; `benchmarks/kills.py` does thirty."""
+    command = f"run reinforce-baseline {SMALL} --quiet --out".replace("1000", "150000").split()
+    program = [sys.executable, "-c", OFTEN]
+    subprocess.run([*program, *command, "whole"], check=True)
+    process = subprocess.Popen([*program, *command, "parts"])
+    reached = 0
+    for pause in (0.0, 0.13, 0.31):
+        while (now := iterations("parts")) <= reached and process.poll() is None:
             time.sleep(0.01)
-        time.sleep(0.4)
+        reached = now
+        time.sleep(pause)
+        assert process.poll() is None, "there is something to kill"
         process.kill()
         process.wait()
         process = subprocess.Popen(
-            [*PGZOO, *["run", "reinforce-baseline", "--quiet", "--resume", "parts"]]
+            [*program, *["run", "reinforce-baseline", "--quiet", "--resume", "parts"]]
         )
-        time.sleep(3)
+    assert 0 < reached < iterations("whole")
     assert process.wait(timeout=120) == 0
-    assert Path("whole/metrics.csv").read_bytes() == Path("parts/metrics.csv").read_bytes()
-    whole, parts = (RunFolder(Path(p)).load_checkpoint()[0] for p in ("whole", "parts"))
-    assert all((whole[k] == parts[k]).all() for k in whole)
+    for name in ("metrics.csv", "checkpoint.safetensors", "config.json"):
+        assert Path("whole", name).read_bytes() == Path("parts", name).read_bytes(), name
 
 
 LAB = "--env FrozenLake-v1 --policy tabular --max-episode-steps 20 --trajectories 8 --estimates 20"
@@ -265,10 +276,10 @@ def test_tables_of_the_laboratory_fit_80_columns(study, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
     budget = "--estimates 12 --reference-estimates 12 --critic-trajectories 16 --hidden 4"
     output = pgzoo(f"lab {study} --env CartPole-v1 --max-episode-steps 9 {budget} --out lab")
-    heads = {"drift": "squared variance direction", "measure": "steps MSE p"}
+    heads = {"drift": "squared variance direction", "measure": "steps MSE verdict"}
     for word in heads.get(study, "direction scale variance").split():
         assert re.search(rf"\b{word}\b", output.partition("sampling …")[2])
-    assert study != "measure" or re.search(r"reinforce\+\+.* (\d\.\d{4}|<0\.0001) *\n", output)
+    assert study != "measure" or "too noisy to say" in " ".join(output.split())
 
 
 def test_lab_takes_policies_of_runs_and_of_files():
@@ -320,7 +331,7 @@ def test_an_interruption_while_the_figure_is_drawn(monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(report, "save", interrupted)
+    monkeypatch.setattr("pgzoo.records.plots.save", interrupted)
     output = pgzoo(f"lab measure {LAB} --estimator reinforce --out lab", 130)
     assert "what was complete is in lab" in output
     assert Path("lab/lab.csv").exists()

@@ -2,6 +2,7 @@
 
 import dataclasses
 import math
+import re
 
 import gymnasium as gym
 import numpy as np
@@ -14,6 +15,8 @@ from pgzoo.errors import UsageError
 from pgzoo.lab import Problem, Settings, measure, parse_estimators
 from pgzoo.lab import measurement as measure_module
 from pgzoo.lab.measurement import Sampler
+from pgzoo.lab.report import as_json, figure, flat, in_words
+from pgzoo.lab.statistics import RESCALED, TURNED, UNBIASED, UNCLEAR
 
 LAKE = Problem.initial("FrozenLake-v1", policy="tabular", max_episode_steps=20)
 POLE = Problem.initial("CartPole-v1", hidden=(8,), max_episode_steps=30)
@@ -37,11 +40,36 @@ def test_unbiased_estimators_pass_and_biased_ones_fail_on_a_finite_mdp():
     problem = dataclasses.replace(LAKE, theta=theta)
     found = results(problem, unbiased + biased, estimates=4_000)
     assert found.reference == "exact"
-    p = {row.estimator: row.p_value for row in found.rows}
+    p = {row.estimator: row.p_unbiased for row in found.rows}
     assert all(p[name] > 0.05 for name in unbiased), p
     assert all(p[name] < 0.05 for name in biased), p
     scale = {row.estimator: row.properties.scale for row in found.rows}
     assert scale["dr-grpo"].low < 3 / 4 < scale["dr-grpo"].high
+
+
+def test_every_verdict_has_its_estimator():
+    names = ("reinforce-baseline:baseline=value", "dr-grpo", "actor-critic:lam=0")
+    found = results(POLE, names, estimates=300)
+    assert [row.verdict for row in found.rows] == [UNBIASED, RESCALED, TURNED]
+    words = [in_words(row) for row in found.rows]
+    assert re.fullmatch(r"unbiased, to within 0\.0\d+ ‖g\*‖", words[0])
+    assert re.fullmatch(r"same direction, rescaled × 0\.\d+ \(to within [\d.]+°\)", words[1])
+    assert re.fullmatch(r"another direction, [\d.]+° \[[\d.]+°, [\d.]+°\] off", words[2])
+    few = results(POLE, ("reinforce:whole_return=yes",), estimates=12)
+    assert [row.verdict for row in few.rows] == [UNCLEAR]
+    assert re.search(r"a bias of up to [\d.]+ ‖g\*‖", in_words(few.rows[0]))
+    assert "fewer than 10" in in_words(results(POLE, names[:1], estimates=5).rows[0])
+
+
+def test_the_verdict_is_in_the_table_and_in_the_figure():
+    found = results(POLE, ("reinforce-baseline:baseline=value", "dr-grpo"), estimates=300)
+    rows = [flat(row) for row in found.rows]
+    assert [row["verdict"] for row in rows] == [UNBIASED, RESCALED]
+    assert [row["verdict"] for row in as_json(found)["rows"]] == [UNBIASED, RESCALED]
+    handles, names = figure(found).axes[0].get_legend_handles_labels()
+    assert names == [UNBIASED, RESCALED]
+    points = [h.lines[0] for h in handles]
+    assert len({p.get_color() for p in points}) == len({p.get_marker() for p in points}) == 2
 
 
 def test_a_sampled_reference_carries_its_error():
@@ -49,7 +77,7 @@ def test_a_sampled_reference_carries_its_error():
     assert "60 independent estimates" in found.reference
     for row in found.rows:
         assert row.properties.scale.low < 1 < row.properties.scale.high
-        assert row.p_value > 0.01
+        assert row.p_unbiased > 0.01
 
 
 def test_results_do_not_depend_on_how_much_fits_into_memory(monkeypatch):
@@ -65,7 +93,7 @@ def test_estimators_do_not_disturb_each_other():
     alone = results(LAKE, ("rloo",)).rows[0]
     beside = results(LAKE, ("reinforce", "grpo", "rloo")).rows[2]
     assert alone.properties.variance == beside.properties.variance
-    assert alone.properties.p_value == beside.properties.p_value
+    assert alone.properties.p_unbiased == beside.properties.p_unbiased
 
 
 def test_every_plan_gets_the_same_number_of_trajectories(monkeypatch):
@@ -120,7 +148,7 @@ def test_an_estimate_s_results_count_among_what_is_in_memory():
 
 def test_few_estimates_reject_nothing():
     (row,) = results(LAKE, ("all-actions",), estimates=5).rows
-    assert math.isnan(row.p_value)
+    assert math.isnan(row.p_unbiased)
 
 
 def test_a_wrapped_environment_is_not_what_its_table_says():
@@ -162,7 +190,7 @@ def test_off_policy_data_bias_the_plain_score_function():
     old = dataclasses.replace(LAKE, theta=torch.zeros(64))
     moved = dataclasses.replace(old, theta=2 * torch.randn(64), behaviour=old.theta)
     row = results(moved, ("reinforce",), estimates=2_000).rows[0]
-    assert row.p_value < 0.05
+    assert row.p_unbiased < 0.05
 
 
 def test_figures_of_a_user_s_estimator_equal_those_of_the_zoo(tmp_path):

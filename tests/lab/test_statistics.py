@@ -117,14 +117,15 @@ def test_no_interval_pretends_to_know_what_noise_hides(signal, exact, monkeypatc
 
 
 @pytest.mark.parametrize("dimension", [3, 300])
-def test_interval_of_a_squared_norm_covers_where_it_is_zero(dimension, monkeypatch):
+def test_interval_of_a_squared_norm_where_it_is_zero(dimension, monkeypatch):
     monkeypatch.setattr(statistics, "SIMULATIONS", 2_000)
     rng = np.random.default_rng(2)
     hits = 0
     for _ in range(REPETITIONS):
         interval = squared_norm_interval(rng.standard_normal((BLOCKS, dimension)))
-        hits += interval.low <= 0 <= interval.high
-    assert 0.93 < hits / REPETITIONS < 0.975
+        hits += interval.low <= 0
+        assert interval.high > 0
+    assert 0.96 < hits / REPETITIONS < 0.99
 
 
 @pytest.mark.parametrize("dimension", [3, 300])
@@ -206,7 +207,7 @@ def test_a_reference_lost_in_its_noise_leaves_the_length_unknown():
         lost = blocks_of(noise - noise.mean(0) * (seed % 2), count=40)
         sample = blocks_of(rng.standard_normal((400, 30)) + 0.1, count=40)
         found = properties(sample, Reference(lost.mean.mean(0), lost))
-        assert np.isfinite([found.variance.point, found.mse.point, found.p_value]).all()
+        assert np.isfinite([found.variance.point, found.mse.point, found.p_unbiased]).all()
         if (lost.mean.mean(0) ** 2).sum() < 30 / 400:
             assert np.isnan([found.scale.point, found.direction.point, found.cosine.point]).all()
 

@@ -7,7 +7,14 @@ import numpy as np
 import pytest
 
 from pgzoo.records import columns
-from pgzoo.records.columns import check_summary, diagnostic_columns, metrics_line, run_summary
+from pgzoo.records.columns import (
+    DIAGNOSED,
+    check_summary,
+    metrics_line,
+    run_summary,
+    signal_column,
+    variance_column,
+)
 from tests.records.examples import config
 
 LINE = {
@@ -22,7 +29,9 @@ LINE = {
 
 
 def test_a_line_by_hand():
-    line = metrics_line(**LINE, figures={"entropy": 0.5, "psi_rms": math.nan, "snr": math.inf})
+    line = metrics_line(
+        **LINE, figures={"entropy": 0.5, "psi_rms": math.nan, "gradient_norm": math.inf}
+    )
     assert line == {
         "iteration": 2,
         "seed": 3,
@@ -33,7 +42,7 @@ def test_a_line_by_hand():
         "length_mean": 10.5,
         "entropy": 0.5,
         "psi_rms": None,
-        "snr": math.inf,
+        "gradient_norm": math.inf,
     }
 
 
@@ -43,28 +52,27 @@ def test_without_episodes_there_is_no_mean():
 
 
 def test_lines_have_the_same_columns_whether_or_not_they_are_diagnosed():
-    sparse = diagnostic_columns(["rloo"])
-    figures = {"gradient_variance": 2.0, "entropy": 0.5, columns.UNIT: "group"}
+    sparse = [*DIAGNOSED, variance_column("rloo"), signal_column("rloo")]
+    figures = {"gradient_variance": 2.0, "entropy": 0.5}
     plain, diagnosed = (
         metrics_line(**LINE, figures=f, sparse=sparse)
-        for f in ({"entropy": 0.5}, figures | {"relative_variance_of_rloo": 4.0})
+        for f in ({"entropy": 0.5}, figures | {variance_column("rloo"): 4.0})
     )
     assert list(plain) == list(diagnosed)
     assert list(plain)[-len(sparse) :] == sparse
     assert all(plain[name] is None for name in sparse)
     assert diagnosed["gradient_variance"] == 2
-    assert diagnosed["unit_of_independence"] == "group"
-    assert diagnosed["relative_variance_of_rloo"] == 4
+    assert diagnosed["gradient_variance_of_rloo"] == 4
+    assert diagnosed["gradient_signal_of_rloo"] is None
 
 
 def test_every_column_is_described_once():
     with pytest.raises(ValueError, match="colour is no column"):
         metrics_line(**LINE, figures={"colour": 1.0})
-    parts = (columns.PROGRESS, columns.LEARNING, columns.DIAGNOSTICS)
+    parts = (columns.PROGRESS, columns.LEARNING, columns.DIAGNOSED)
     assert len(columns.COLUMNS) == sum(map(len, parts))
     assert set(columns.PROGRESS) == metrics_line(**LINE, figures={}).keys()
-    assert "psi_q05" in columns.FIGURES
-    assert columns.UNIT not in columns.FIGURES
+    assert "psi_q05" in DIAGNOSED
 
 
 def summarise(**changes):

@@ -22,10 +22,7 @@ def test_metrics_are_cut_back_to_the_checkpoint(folder):
     assert folder.has_metrics
     file = MetricsFile(folder, size)
     assert file.size == size
-    assert file.latest() == {
-        1: {"iteration": 0, "seed": 1, "x": 0.1},
-        2: {"iteration": 0, "seed": 2},
-    }
+    assert file.lines() == [{"iteration": 0, "seed": 1, "x": 0.1}, {"iteration": 0, "seed": 2}]
     file.append([{"seed": 1, "iteration": 1, "x": 0.3}])  # whatever their order
     file.sync()
     file.close()
@@ -73,7 +70,7 @@ def test_damaged_metrics_are_explained(folder, content):
     (folder.path / "metrics.csv").write_bytes(content)
     file = MetricsFile(folder, len(content))
     with pytest.raises(UsageError, match=r"metrics\.csv is damaged"):
-        file.latest()
+        file.lines()
     file.close()
     (folder.path / "metrics.csv").write_bytes(b"\xff" + content)
     with pytest.raises(UsageError, match=r"metrics\.csv is damaged"):

@@ -1,0 +1,130 @@
+"""The laboratory's tables on screen."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from pgzoo.lab.problem import short_label
+from pgzoo.lab.report import in_words
+from pgzoo.lab.statistics import VERDICTS
+from pgzoo.records.intervals import Interval
+
+if TYPE_CHECKING:
+    from pgzoo.lab.measurement import Measurement
+    from pgzoo.lab.report import Point
+
+COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "collapse_padding": True, "pad_edge": False}
+VERDICT_STYLES = dict(zip(VERDICTS, ("green", "yellow", "red", "dim"), strict=True))
+
+
+def print_measurement(console: Console, result: Measurement) -> None:
+    """The table on screen."""
+    p = result.problem
+    console.print(
+        f"{p.env}, {p.label}, γ = {p.gamma:g}: {result.settings.trajectories} trajectories per "
+        f"estimate\ng* is {'exact' if result.reference == 'exact' else 'the ' + result.reference},"
+        f" ‖g*‖ = {np.linalg.norm(result.gradient):.4g}",
+        highlight=False,
+        markup=False,
+    )
+    for kind, share in result.explained_variance.items():
+        name = {"state": "V(s)", "action": "q(s, a)"}[kind]
+        text = "has nothing to explain: all returns are equal"
+        if not np.isnan(share):
+            text = f"explains {share:.0%} of the returns' variance"
+        console.print(f"critic {name} {text}")
+    _print_rows(
+        console,
+        "Spread of the estimates; all 95% intervals are in lab.csv",
+        ("variance", "relative variance", "MSE", "cos(ĝ, g*)", "steps"),
+        [
+            (
+                row.estimator,
+                _number(row.properties.variance.point),
+                _short(row.properties.relative_variance),
+                _number(row.properties.mse.point),
+                _number(row.properties.cosine.point),
+                f"{row.steps:,.0f}",
+            )
+            for row in result.rows
+        ],
+    )
+    _print_rows(
+        console,
+        "Bias; the chance that any estimator is called rescaled or turned and is not: 5%",
+        ("scale", "cos(mean, g*)", "verdict"),
+        [
+            (
+                row.estimator,
+                _number(row.properties.scale.point),
+                _number(row.properties.direction.point),
+                f"[{VERDICT_STYLES[row.verdict]}]{escape(in_words(row))}[/]",
+            )
+            for row in result.rows
+        ],
+    )
+    s = result.seconds
+    console.print(
+        f"{result.rows[0].estimates if result.rows else 0:,} estimates of each; environment "
+        f"{s['environment']:.0f} s, everything else {s['total'] - s['environment']:.0f} s",
+        highlight=False,
+    )
+
+
+def _print_rows(
+    console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
+) -> None:
+    """A table whose rows start with an estimator."""
+    table = _table(title, columns)
+    for estimator, *cells in rows:
+        table.add_row(escape(short_label(estimator)), *cells)
+    console.print(table)
+
+
+def _table(title: str, columns: Sequence[str], x_title: str = "") -> Table:
+    """With a column for what a study changes, if it is named, and one for estimators."""
+    table = Table(title=title, title_justify="left", **COMPACT)
+    if x_title:
+        table.add_column(x_title, justify="right", max_width=14)
+    table.add_column("estimator", overflow="fold", min_width=18)
+    for name in columns:
+        table.add_column(name, justify="left" if name == "verdict" else "right")
+    return table
+
+
+def print_points(
+    console: Console,
+    title: str,
+    x_title: str,
+    quantities: Sequence[str],
+    points: Sequence[Point],
+) -> None:
+    """A study's table on screen; intervals are in ``lab.csv`` and the figure."""
+    console.print(title, highlight=False, markup=False)
+    table = _table("", [q.replace("_", " ") for q in quantities], x_title)
+    for point in points:
+        cells = [_number(getattr(point.row.properties, q).point) for q in quantities]
+        x = [f"{point.x:g}"] if x_title else []
+        table.add_row(*x, escape(short_label(point.row.estimator)), *cells)
+    console.print(table)
+
+
+def _short(interval: Interval) -> str:
+    """Three figures, with the interval, for a table on screen."""
+    if np.isnan(interval.low):
+        return _number(interval.point)
+    return f"{_number(interval.point)} \\[{interval.low:.3g}, {interval.high:.3g}]"
+
+
+def _number(x: float) -> str:
+    """Three figures."""
+    if np.isnan(x):
+        return "unknown"
+    return "∞" if np.isposinf(x) else f"{x:.3g}"
