@@ -92,7 +92,7 @@ def test_values_out_of_range_are_explained_however_an_agent_is_made(option, mess
 def test_unknown_agent_suggests_near_names():
     with pytest.raises(UsageError, match=r"Unknown agent 'reinforc'\. Did you mean reinforce"):
         agent_class("reinforc")
-    with pytest.raises(UsageError, match="Agents: reinforce, reinforce-baseline, .*FILE.py"):
+    with pytest.raises(UsageError, match=r"Agents: reinforce, reinforce-baseline, .*FILE\.py"):
         agent_class("zzz")
 
 

@@ -80,7 +80,7 @@ def test_defaults_stand_in_for_those_of_the_fields():
 def test_unknown_names_are_refused_with_near_ones():
     with pytest.raises(UsageError, match=r"Unknown option `hair`. Did you mean `hairs`\? There"):
         build(Painter, {"hair": 3})
-    with pytest.raises(UsageError, match="Unknown option `zzz`. There are: width, hairs"):
+    with pytest.raises(UsageError, match=r"Unknown option `zzz`\. There are: width, hairs"):
         build(Painter, {"zzz": 3})
 
 
