@@ -175,12 +175,22 @@ def _importing_from(folder: Path, helpers: dict[str, ModuleType]) -> Iterator[No
         yield
     finally:
         sys.path.remove(str(folder))
-        for name in [n for n in sys.modules if n not in before or n in helpers]:
-            file = getattr(sys.modules[name], "__file__", None)
-            if file is not None and folder in Path(file).resolve().parents:
+        for name in list(sys.modules):
+            package = name.partition(".")[0]
+            own = package in helpers or package not in before
+            if name in helpers or (own and _is_in(folder, package, sys.modules[name])):
                 helpers[name] = sys.modules.pop(name)
                 if name in before:
                     sys.modules[name] = before[name]
+
+
+def _is_in(folder: Path, package: str, module: ModuleType) -> bool:
+    """Whether a package is in the folder itself, and not in an environment somewhere below it."""
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
+    place = next((Path(p).resolve() for p in places if p is not None), None)
+    if place is None or folder not in place.parents:
+        return False
+    return place.relative_to(folder).parts[0].partition(".")[0] == package
 
 
 def _with_clear_errors(path: Path, name: str, function: Estimator) -> Estimator:

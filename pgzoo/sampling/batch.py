@@ -99,8 +99,8 @@ def deal(
         generators: one per replica.
 
     Yields:
-        positions ``[S, B]``, and which of them are no padding. Parts that are empty for all
-        replicas are left out; a replica with fewer candidates than parts has empty ones.
+        positions ``[S, B]``, and which of them are no padding: ``parts`` times in an epoch. A
+        replica with fewer candidates than parts has empty ones.
     """
     candidates = [np.flatnonzero(row) for row in mask.cpu().numpy()]
     for _ in range(epochs):
@@ -108,8 +108,6 @@ def deal(
         dealt = [np.array_split(c, parts) for c in shuffled]
         for hand in zip(*dealt, strict=True):
             index, real = _pad(hand)
-            if not real.any():
-                continue
             yield torch.from_numpy(index).to(mask.device), torch.from_numpy(real).to(mask.device)
 
 
