@@ -17,6 +17,7 @@ import click
 import numpy as np
 
 from pgzoo.agents import AGENTS
+from pgzoo.cli import zoo_as_markdown
 from pgzoo.records.intervals import (
     StepsToThreshold,
     interquartile_mean_interval,
@@ -126,14 +127,14 @@ def table() -> str:
 
 
 def write_table() -> None:
-    """Into benchmarks/results and between the README's markers."""
+    """Into benchmarks/results and between the README's markers, with the table of the zoo."""
     text = table()
     (RESULTS / "README.md").write_text(f"# Results\n\nWritten by `make results`.\n\n{text}")
     readme = ROOT / "README.md"
-    pattern = r"(<!-- results -->\n).*?(<!-- end of results -->)"
-    content = re.sub(
-        pattern, lambda m: f"{m[1]}\n{text}{m[2]}", readme.read_text(), flags=re.DOTALL
-    )
+    content = readme.read_text()
+    for name, part in {"results": f"\n{text}", "zoo": f"{zoo_as_markdown()}\n"}.items():
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)"
+        content = re.sub(pattern, lambda m, part=part: m[1] + part + m[2], content, flags=re.DOTALL)
     readme.write_text(content)
 
 

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-from functools import cache
-
 import numpy as np
 from gymnasium import spaces
 from gymnasium.envs.classic_control.cartpole import CartPoleVectorEnv
-from gymnasium.vector.utils import batch_space
 from numpy.typing import NDArray
 
 from pgzoo_envs.base import NO_SEED, ReplicatedVectorEnv, StepResult
 from pgzoo_envs.seeding import first_random
 
 STARTS_PER_DRAW = 8
+UNKNOWN = -2
 LOWEST, HIGHEST = -0.05, 0.05
 
 
-@cache
-def _actions_of(num_rows: int) -> spaces.Space:
-    """Making a space takes as long as a step."""
-    return batch_space(spaces.Discrete(2), num_rows)
+class _LeftOrRight(spaces.Space):
+    """Actions of some rows, checked in half the time that ``MultiDiscrete`` takes."""
+
+    def __init__(self, num_rows: int) -> None:
+        super().__init__((num_rows,))
+
+    def contains(self, x: NDArray) -> bool:
+        return x.shape == self.shape and bool(((x == 0) | (x == 1)).all())
 
 
 class _Dynamics(CartPoleVectorEnv):
@@ -33,7 +35,7 @@ class _Dynamics(CartPoleVectorEnv):
     ) -> None:
         """Go on with states ``[4, n]``, step counts ``[n]`` and who is to be reset, ``[n]``."""
         self.num_envs = len(steps)
-        self.action_space = _actions_of(len(steps))
+        self.action_space = _LeftOrRight(len(steps))
         self.state, self.steps, self.prev_done = state, steps, done
 
 
@@ -101,42 +103,40 @@ class ReplicatedCartPole(ReplicatedVectorEnv):
 class _Starts:
     """Initial states, those that ``CartPoleEnv.reset`` draws with or without a seed.
 
-    What a row is going to need is drawn ahead, several starts at once: of its own generator, the
-    starts to come; of seeds, the starts of all rows whose seed is new.
+    They are drawn ahead, for it costs hardly more to draw many: of a row's own generator, several
+    that follow each other; of seeds, those of all rows whose seed is new.
     """
 
     def __init__(self, num_rows: int) -> None:
+        self._next = np.zeros((num_rows, 4))
+        self._seeds = np.full(num_rows, UNKNOWN)  # of which self._next are the starts
+        self._origins = np.full(num_rows, NO_SEED)  # of generators that are still to be made
         self._generators = [np.random.default_rng() for _ in range(num_rows)]
         self._own = np.zeros((num_rows, STARTS_PER_DRAW, 4))
         self._used = np.full(num_rows, STARTS_PER_DRAW)
-        self._origins = np.full(num_rows, NO_SEED)
-        self._seeds = np.full(num_rows, NO_SEED)
-        self._seeded = np.zeros((num_rows, 4))
 
-    def take(self, rows: NDArray[np.int64], seeds: NDArray[np.int64]) -> NDArray[np.float64]:
-        """The next start of some rows, ``[n, 4]``, where ``seeds`` are those of all rows."""
-        given = seeds[rows] != NO_SEED
-        if given.all():
-            return self._from_seeds(rows, seeds)
-        starts = np.empty((len(rows), 4))
-        starts[given] = self._from_seeds(rows[given], seeds)
-        starts[~given] = self._from_generators(rows[~given])
-        return starts
+    def take(self, rows: NDArray[np.int64], coming: NDArray[np.int64]) -> NDArray[np.float64]:
+        """The next start of some rows, ``[n, 4]``, where ``coming`` are the seeds of all rows."""
+        seeds = coming[rows]
+        if (self._seeds[rows] != seeds).any():
+            self._draw_ahead(coming)
+            own = rows[seeds == NO_SEED]
+            self._next[own] = self._from_generators(own)
+            self._seeds[own] = UNKNOWN
+        self._origins[rows] = seeds
+        return self._next[rows]
 
-    def _from_seeds(self, rows: NDArray[np.int64], seeds: NDArray[np.int64]) -> NDArray[np.float64]:
-        if (self._seeds[rows] != seeds[rows]).any():
-            new = np.flatnonzero((self._seeds != seeds) & (seeds != NO_SEED))
-            self._seeds[new] = seeds[new]
-            self._seeded[new] = LOWEST + (HIGHEST - LOWEST) * first_random(seeds[new])
-        self._origins[rows] = seeds[rows]
-        return self._seeded[rows]
+    def _draw_ahead(self, coming: NDArray[np.int64]) -> None:
+        (new,) = ((self._seeds != coming) & (coming != NO_SEED)).nonzero()
+        if len(new):
+            self._next[new] = LOWEST + (HIGHEST - LOWEST) * first_random(coming[new])
+            self._seeds[new] = coming[new]
 
     def _from_generators(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
         for row in rows[self._origins[rows] != NO_SEED]:
             self._generators[row] = np.random.default_rng(self._origins[row])
             self._generators[row].random(4)  # the seed's own start, which was taken
             self._used[row] = STARTS_PER_DRAW
-        self._origins[rows] = NO_SEED
         for row in rows[self._used[rows] == STARTS_PER_DRAW]:
             size = (STARTS_PER_DRAW, 4)
             self._own[row] = self._generators[row].uniform(LOWEST, HIGHEST, size)

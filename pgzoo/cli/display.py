@@ -92,8 +92,8 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
     caption = "return: mean ± standard deviation of its episodes"
     if (threshold := summary["threshold"]) is not None:
         caption += (
-            f"; steps to threshold: when 100\nepisodes of training averaged {threshold:g} and fresh "
-            "ones confirmed it; ?: too close to be sure"
+            "; steps to threshold: when 100\nepisodes of training averaged "
+            f"{threshold:g} and fresh ones confirmed it; ?: too close to be sure"
         )
     console.print(caption, style="dim", highlight=False)
     words = "\n".join(in_words(summary))

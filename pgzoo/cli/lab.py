@@ -182,7 +182,6 @@ def _lab(
     from pgzoo.cli.display import LabDisplay
     from pgzoo.lab.api import make_problem
     from pgzoo.lab.measurement import Settings
-    from pgzoo.lab.problem import load_theta
     from pgzoo.lab.studies import STUDIES, Setup
     from pgzoo.records.files import free_folder
 
@@ -195,10 +194,9 @@ def _lab(
         env=env,
         policy=policy,
         hidden=hidden,
-        theta=None if theta is None else load_theta(theta),
+        theta=theta,
         max_episode_steps=max_episode_steps,
         gamma=gamma,
-        **({} if run is not None else {"source": theta}),
     )
     path = out or free_folder(Path("lab"), f"{name}-{problem.env}")
     folder, created = _make_folder(path, is_new=out is None)

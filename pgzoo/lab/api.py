@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from pgzoo.errors import UsageError
 from pgzoo.lab.measurement import Measurement, Settings
 from pgzoo.lab.measurement import measure as measure_problem
-from pgzoo.lab.problem import Problem, parse_estimators, zoo
+from pgzoo.lab.problem import Problem, load_theta, parse_estimators, zoo
 from pgzoo.lab.report import figure, flat, write_measurement
 from pgzoo.learning.run import Run, check_policy_kind
 
@@ -30,7 +30,7 @@ def measure(
     env: str | None = None,
     policy: str | None = None,
     hidden: Sequence[int] | None = None,
-    theta: Tensor | None = None,
+    theta: Tensor | str | Path | None = None,
     max_episode_steps: int | None = None,
     trajectories: int = 32,
     group_size: int = 8,
@@ -50,7 +50,7 @@ def measure(
         env: environment, if there is no ``run``.
         policy: mlp, linear or tabular, if there is no ``run``.
         hidden: widths of hidden layers, if there is no ``run``.
-        theta: the policy's parameters ``[P]``, if there is no ``run``.
+        theta: the policy's parameters ``[P]``, or a safetensors file of them, without ``run``.
         max_episode_steps: time limit, if there is no ``run``.
         trajectories: N of one estimate, the same for all estimators.
         group_size: K of agents that sample in groups.
@@ -102,7 +102,7 @@ def make_problem(
     env: str | None,
     policy: str | None,
     hidden: Sequence[int] | None,
-    theta: Tensor | None,
+    theta: Tensor | str | Path | None,
     max_episode_steps: int | None,
     **options: Any,
 ) -> Problem:
@@ -130,6 +130,10 @@ def make_problem(
         raise UsageError(f"Expected no `hidden` with `policy={policy}`: it has no such layers.")
     assert env is not None
     check_policy_kind(policy or "mlp")
+    source = None
+    if isinstance(theta, (str, Path)):
+        source = Path(theta)
+        theta = load_theta(source)
     return Problem.initial(
         env,
         policy_kind=policy or "mlp",
@@ -137,6 +141,7 @@ def make_problem(
         seed=replica or 0,
         max_episode_steps=max_episode_steps,
         theta=theta,
+        source=source,
         **options,
     )
 

@@ -26,7 +26,7 @@ from pgzoo.agents.reinforce_baseline import ReinforceBaseline
 from pgzoo.errors import UsageError
 from pgzoo.lab import critics
 from pgzoo.lab.exact import exact_gradient
-from pgzoo.lab.problem import Estimator, Problem, short_label
+from pgzoo.lab.problem import Estimator, Problem, policy_number, short_label
 from pgzoo.lab.statistics import (
     Blocks,
     BlockSums,
@@ -70,7 +70,8 @@ class Settings:
         critic: separate: fitted once on trajectories of its own and frozen; same: fitted anew on
             the very trajectories of each estimate.
         critic_trajectories: how many the separate critic is fitted on.
-        seed: of all random numbers.
+        seed: of all random numbers, with the policy that acts: two policies never have starts or
+            noise in common, while settings that are measured on one policy may.
         blocks: most blocks of estimates, whose means are what is kept.
     """
 
@@ -233,7 +234,8 @@ class Sampler:
     ) -> Trajectories:
         """Trajectories ``[S, N, T]`` of the estimates with these numbers."""
         start = time.perf_counter()
-        seeds: list[Seed] = [(self.settings.seed, role, group_size, m) for m in indices]
+        policy = policy_number(act)
+        seeds: list[Seed] = [(self.settings.seed, policy, role, group_size, m) for m in indices]
         total = len(seeds) * rows
         if self._envs is None or self._envs.num_envs != total:
             self.close()
@@ -363,7 +365,8 @@ def _with_outputs(
     outputs: dict[critics.Kind | None, Outputs] = {None: Model(problem.network, theta).on(batch)}
     for kind in _critics_of(estimators):
         if settings.critic == "same":
-            seeds: list[Seed] = [(settings.seed, CRITIC, m) for m in indices]
+            policy = policy_number(problem.acting)
+            seeds: list[Seed] = [(settings.seed, policy, CRITIC, m) for m in indices]
             network, phi = critics.fit(problem, kind, batch, seeds)
         else:
             network, phi = frozen[kind]
@@ -395,7 +398,7 @@ def _fit_critics(
     if not kinds:
         return {}, {}
     progress(0.0, "fitting critics")
-    settings = sampler.settings
+    settings, policy = sampler.settings, policy_number(problem.acting)
     fitting, fresh = (
         joined_rows(
             [
@@ -409,7 +412,7 @@ def _fit_critics(
         )
     )
     fitted = {
-        kind: critics.fit(problem, kind, fitting, [(settings.seed, CRITIC, 0)])
+        kind: critics.fit(problem, kind, fitting, [(settings.seed, policy, CRITIC, 0)])
         for kind in sorted(kinds)
     }
     return fitted, {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -297,6 +298,16 @@ def parse_estimators(
                 f"both called {estimator.name}. Rename one of the functions."
             )
     return parsed
+
+
+def digest(theta: Tensor) -> str:
+    """SHA-256 of a policy's parameters ``[P]``."""
+    return hashlib.sha256(theta.cpu().numpy().tobytes()).hexdigest()
+
+
+def policy_number(theta: Tensor) -> int:
+    """A number for the random streams of a policy ``[P]``, so that no two share them."""
+    return int(digest(theta)[:16], base=16)
 
 
 def load_theta(path: Path) -> Tensor:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import dataclasses
-import hashlib
 import io
 import json
 import re
@@ -18,7 +17,7 @@ import numpy as np
 
 from pgzoo.errors import UsageError
 from pgzoo.lab.measurement import Measurement, Row
-from pgzoo.lab.problem import short_label
+from pgzoo.lab.problem import digest, short_label
 from pgzoo.lab.statistics import (
     MIN_BLOCKS,
     RESCALED,
@@ -121,7 +120,7 @@ def as_json(result: Measurement) -> dict[str, Any]:
         "hidden": p.hidden,
         "parameters": p.label,
         "source": None if p.source is None else str(p.source),
-        "parameters_sha256": hashlib.sha256(p.theta.cpu().numpy().tobytes()).hexdigest(),
+        "parameters_sha256": digest(p.theta),
         "gamma": p.gamma,
         "max_episode_steps": p.info.max_episode_steps,
         "off_policy": p.behaviour is not None,

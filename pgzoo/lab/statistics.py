@@ -244,7 +244,7 @@ def direction_p_value(sample: Blocks, reference: Reference, seed: int = 0) -> fl
     p_beside = zero_mean_p_value(beside, seed)
     if scale >= 0:
         return p_beside
-    p_backwards = _t_test(scale, left_out) / 2
+    p_backwards = zero_mean_p_value((scale + influence)[:, None], seed) / 2
     return float(min(2 * min(p_beside, p_backwards), 1.0))
 
 

@@ -38,21 +38,25 @@ from pgzoo.sampling.batch import Batch, of_actions
 from pgzoo.sampling.plan import Groups, Segments
 
 MOST_BLOCKS = 8
+AT_ONCE = 2
 MOST_OF_QUANTILE = 2**23
 """Of more numbers than torch.quantile takes, evenly spaced ones stand for all."""
 
 
 class Diagnostician:
-    """Says when a replica's gradient is due to be diagnosed, and what is found.
+    """Says when the gradient is due to be diagnosed, and of whom, and what is found.
+
+    A diagnosis costs several times what learning from the same batch does. So each is of a few
+    replicas, in turn; what is shown is pooled over all of them anyway.
 
     Args:
         agent: whose training is watched.
-        times: diagnoses in a run, spread evenly over each replica's steps; 0: none.
+        times: diagnoses in a run, spread evenly over its steps; 0: none.
         compare: whether the other estimators that fit are diagnosed on the same batches.
     """
 
     def __init__(self, agent: Agent, times: int, compare: bool) -> None:
-        self._budget, self._times = agent.steps, times
+        self._times = times
         self._agent = agent.as_defined()
         self._others = comparable(agent) if compare and times else {}
 
@@ -64,35 +68,37 @@ class Diagnostician:
         compared = [c(name) for name in self._others for c in (variance_column, signal_column)]
         return [*DIAGNOSED, *compared]
 
-    def figures(
-        self, outputs: Outputs, theta: Tensor, env_steps: Sequence[tuple[int, int]]
-    ) -> Metrics:
-        """What there is to say of an iteration, ``[S]`` each; NaN where none is due.
+    def figures(self, outputs: Outputs, theta: Tensor, shares: tuple[float, float]) -> Metrics:
+        """What there is to say of an iteration, ``[S]`` each; NaN of replicas whose turn it is not.
 
         Args:
             outputs: of the batch, under the policies that collected it.
             theta: parameters after the update, ``[S, P]``.
-            env_steps: of every replica, before and after the iteration.
+            shares: of the run that is done, before and after the iteration.
         """
-        due = [i for i, steps in enumerate(env_steps) if self._is_due(*steps)]
-        if not due:
+        number = self._due(*shares)
+        if number is None:
             return {}
-        index = torch.tensor(due, device=theta.device)
-        if len(due) < len(env_steps):
+        replicas = len(theta)
+        turn = {(number * AT_ONCE + i) % replicas for i in range(AT_ONCE)}
+        index = torch.tensor(sorted(turn), device=theta.device)
+        if len(turn) < replicas:
             outputs, theta = _of_replicas(outputs, index), theta[index]
         found = diagnose(self._agent, outputs) | drift(outputs, theta)
         for name, other in self._others.items():
             variance, signal = variance_and_signal(other, outputs)
             found |= {variance_column(name): variance, signal_column(name): signal}
-        nothing = theta.new_full((len(env_steps),), torch.nan)
+        nothing = theta.new_full((replicas,), torch.nan)
         return {k: nothing.index_copy(0, index, v.to(nothing)) for k, v in found.items()}
 
-    def _is_due(self, before: int, after: int) -> bool:
-        """At the first iteration, and whenever a further part of the budget is used."""
+    def _due(self, before: float, after: float) -> int | None:
+        """Number of the diagnosis that is due, if one is: at the start, and after every part."""
         if not self._times:
-            return False
-        parts = (n * self._times // self._budget for n in (before, after))
-        return before == 0 or next(parts) < next(parts)
+            return None
+        first, last = (int(self._times * share + 1e-9) for share in (before, after))
+        if before == 0:
+            return 0
+        return last if first < last else None
 
 
 def _of_replicas(outputs: Outputs, index: Tensor) -> Outputs:

@@ -159,11 +159,6 @@ class Trainer:
             self._advance(r, n, f, ok, state.iteration)
             for r, n, f, ok in zip(replicas, steps, finished, healthy.tolist(), strict=True)
         ]
-        metrics |= self._diagnostician.figures(
-            outputs,
-            learners.policy.values,
-            [(a.env_steps, b.env_steps) for a, b in zip(replicas, after, strict=True)],
-        )
         after = self._confirm(after, learners.policy.values, state.iteration)
         everyone = dict(enumerate(state.replicas)) | dict(zip(state.running, after, strict=True))
         kept = healthy.nonzero().squeeze(1)
@@ -174,6 +169,8 @@ class Trainer:
             learners=state.learners.with_rows(index[kept], learners.rows(kept)),
             ongoing=ongoing,
         )
+        shares = state.share(self.agent.steps), new_state.share(self.agent.steps)
+        metrics |= self._diagnostician.figures(outputs, learners.policy.values, shares)
         return new_state, Iteration(state.iteration, after, finished, metrics)
 
     def _advance(

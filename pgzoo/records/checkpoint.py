@@ -30,6 +30,7 @@ REPLICA = {
     "env_steps": COUNT,
     "episodes": COUNT,
     "recent": list_of(Kind("a number", lambda v: isinstance(v, (int, float)))),
+    "looked": or_null(COUNT),
     "steps_to_threshold": or_null(COUNT),
     "failed": or_null(TEXT),
     "finished": TRUTH,
@@ -40,7 +41,8 @@ STATE = {
     "replicas": Kind("a list", lambda v: isinstance(v, list)),
 }
 """What every state has, and every replica in it; there may be more."""
-PER_SEED = re.compile(r"(policy|critic|reference)\.")
+PER_SEED = re.compile(r"(policy|critic|reference)\.|ongoing\.(episode|length|returns|ended)$")
+"""Names of tensors that have a row for each seed."""
 
 
 def pack(tensors: Mapping[str, Tensor], state: Mapping[str, Any], config: RunConfig) -> bytes:
@@ -123,7 +125,7 @@ def check_state(state: Mapping[str, Any], tensors: Mapping[str, Tensor], config:
 
     Args:
         state: with the fields of ``STATE``, and in each of its replicas those of ``REPLICA``.
-        tensors: those of policy, critic and reference have a row for each seed.
+        tensors: those whose names match ``PER_SEED`` have a row for each seed.
         config: of the run.
 
     Raises:

@@ -168,10 +168,10 @@ def check_format(header: Mapping[str, Any], path: Path) -> None:
     """
     found = header.get("format", 1)
     if not is_whole(found) or found < 1:
-        raise damaged(path, f"expected `format` to be {FORMAT}, got {found!r}")
+        raise damaged(path, f'expected "format" to be {FORMAT}, got {found!r}')
     if found != FORMAT:
         age = "an earlier" if found < FORMAT else "a later"
         raise UsageError(
             f"{path} was written by {age} pgzoo (format {found}); expected format {FORMAT}. Use "
-            "the pgzoo that wrote it (`versions` in config.json), or start the run anew elsewhere."
+            "the pgzoo that wrote it (config.json names it), or start the run anew elsewhere."
         )

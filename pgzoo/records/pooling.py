@@ -11,7 +11,7 @@ import math
 from collections.abc import Sequence
 
 DIAGNOSES = 10
-"""How many of a seed's last diagnoses are pooled in a curve along training."""
+"""How many of a run's last diagnoses are pooled in a curve along training."""
 LEAST_BLOCKS = 4
 """Independent blocks that a variance must rest on, all in all, to be shown."""
 

@@ -75,10 +75,15 @@ def check_fields(data: Any, kinds: Mapping[str, Kind], *, others: bool = False) 
         raise ValueError(f"expected a JSON object, got {reprlib.repr(data)}")
     for name in data:
         if name not in kinds and not others:
-            raise ValueError(f"{reprlib.repr(name)} is unknown; there are {', '.join(kinds)}")
+            raise ValueError(f"{_quoted(name)} is unknown; there are {', '.join(kinds)}")
     for name, kind in kinds.items():
         if name not in data:
-            raise ValueError(f"`{name}` is missing")
+            raise ValueError(f"{_quoted(name)} is missing")
         if not kind.fits(data[name]):
             got = reprlib.repr(data[name])
-            raise ValueError(f"expected `{name}` to be {kind.words}; got {got}")
+            raise ValueError(f"expected {_quoted(name)} to be {kind.words}; got {got}")
+
+
+def _quoted(name: Any) -> str:
+    """A field's name as JSON has it. Backticks are for options, which fields are not."""
+    return f'"{reprlib.repr(name)[1:-1]}"' if isinstance(name, str) else reprlib.repr(name)

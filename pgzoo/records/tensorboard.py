@@ -9,7 +9,7 @@ page shows the return with its interval as a band.
 from __future__ import annotations
 
 import math
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -76,9 +76,7 @@ class Dashboard:
         }
         self._rows = rows
         self._latest: dict[int, dict[str, Any]] = defaultdict(dict)
-        self._diagnoses: dict[int, deque[Mapping[str, Any]]] = defaultdict(
-            lambda: deque(maxlen=DIAGNOSES)
-        )
+        self._diagnoses: dict[int, list[Mapping[str, Any]]] = {}
         for line in lines:
             self._remember(line)
         # One category only: TensorBoard opens the first, and the others do not open on a click.
@@ -94,8 +92,8 @@ class Dashboard:
         )
         self._mean.add_text(
             "gradient/unit",
-            f"Variances are found by leaving out {unit}s, pooled over all seeds and the last "
-            f"{DIAGNOSES} diagnoses of each. The noise scale is in "
+            f"Variances are found by leaving out {unit}s, pooled over seeds and the last "
+            f"{DIAGNOSES} diagnoses. The noise scale is in "
             f"{'segments' if unit == 'segment' else 'trajectories'}; a batch has {rows}.",
         )
 
@@ -103,7 +101,8 @@ class Dashboard:
         known = {k: v for k, v in line.items() if v is not None}
         self._latest[line["seed"]] |= known
         if VARIANCE in known:
-            self._diagnoses[line["seed"]].append(line)
+            self._diagnoses.setdefault(int(line["iteration"]), []).append(line)
+            self._diagnoses = dict(list(self._diagnoses.items())[-DIAGNOSES:])
 
     def add(self, lines: Sequence[Mapping[str, Any]], mean_steps: int) -> None:
         """Add an iteration.

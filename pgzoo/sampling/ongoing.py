@@ -52,44 +52,27 @@ class Ongoing:
         )
 
     def after(
-        self,
-        replicas: NDArray[np.bool_],
-        *,
-        episode: NDArray[np.int64],
-        length: NDArray[np.int64],
-        returns: NDArray[np.float64],
-        ended: NDArray[np.bool_],
-        actions: NDArray[np.integer],
+        self, replicas: NDArray[np.bool_], actions: NDArray[np.integer], **now: NDArray
     ) -> Ongoing:
         """Where the rows stand when some replicas have moved on.
 
         Args:
-            replicas: which ones have, ``[S]``.
-            episode: where their rows stand now, as ``length``, ``returns`` and ``ended``:
-                ``[M · N]``.
-            length: see above.
-            returns: see above.
-            ended: see above.
-            actions: what they did since, ``[M, N, T]``.
+            replicas: which M of the S have, ``[S]``.
+            actions: what their rows did since, ``[M, N, T]``.
+            **now: where these stand: ``episode``, ``length``, ``returns`` and ``ended``, ``[M·N]``.
         """
 
-        def put(before: NDArray, now: NDArray) -> NDArray:
-            everyone = before.copy()
-            everyone[replicas] = now.reshape(-1, before.shape[1])
+        def put(name: str) -> NDArray:
+            everyone: NDArray = getattr(self, name).copy()
+            everyone[replicas] = now[name].reshape(-1, everyone.shape[1])
             return everyone
 
-        lengths = put(self.length, length)
-        longest = int(lengths.max())
-        now = np.concatenate([self.actions[replicas], actions], axis=2)
-        taken = _latest(self.actions.astype(now.dtype), longest)
-        taken[replicas] = _latest(now, longest)
-        return Ongoing(
-            episode=put(self.episode, episode),
-            length=lengths,
-            returns=put(self.returns, returns),
-            ended=put(self.ended, ended),
-            actions=taken,
-        )
+        length = put("length")
+        longest = int(length.max())
+        theirs = np.concatenate([self.actions[replicas], actions], axis=2)
+        taken = _latest(self.actions.astype(theirs.dtype), longest)
+        taken[replicas] = _latest(theirs, longest)
+        return Ongoing(put("episode"), length, put("returns"), put("ended"), taken)
 
     def tensors(self) -> dict[str, Tensor]:
         """What ``from_tensors`` reads; of actions those of current episodes, row after row."""
@@ -121,7 +104,6 @@ class Ongoing:
             _expect(least >= 0, f"`{name}` of at least 0", str(least))
         total = sum(length.ravel().tolist())
         _expect(total == len(actions), f"{total} actions, as `length` says", str(len(actions)))
-        _expect(bool(np.isfinite(returns).all()), "finite `returns`", "others")
         _expect(bool((length > 0)[ended].all()), "actions of every episode that ended", "none")
         longest = int(length.max(initial=0))
         rows = np.zeros((*length.shape, longest), actions.dtype)

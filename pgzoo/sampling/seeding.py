@@ -102,9 +102,9 @@ class EpisodeSeeds:
         return (self._seeds, self._purpose) == (tuple(streams.seeds), streams.starts)
 
     def at(self, rows: NDArray[np.int64], episodes: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Seeds ``[n]`` of episodes ``[n]`` of rows ``[n]``, counted through all replicas."""
+        """Seeds ``[n]`` of one episode each ``[n]`` of some rows ``[n]`` of the S·N."""
         blocks, places = np.divmod(episodes, EPISODES_PER_DRAW)
-        for i in np.flatnonzero(self._block[rows] != blocks):
+        for i in (self._block[rows] != blocks).nonzero()[0]:
             self._draw(int(rows[i]), int(blocks[i]))
         return self._drawn[rows, places]
 

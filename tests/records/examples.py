@@ -62,6 +62,7 @@ def replica(seed, **changes):
         "env_steps": 500,
         "episodes": 20,
         "recent": [20.0, 30.0],
+        "looked": None,
         "steps_to_threshold": None,
         "failed": None,
         "finished": False,

@@ -128,7 +128,7 @@ def test_every_summary_is_json_that_is_accepted_again(changes):
 
 
 def test_a_summary_of_another_run_is_none_of_this():
-    with pytest.raises(ValueError, match=r"`seeds` to be \[4, 7\] as in config\.json"):
+    with pytest.raises(ValueError, match=r"\"seeds\" to be \[4, 7\] as in config\.json"):
         check_summary(summarise(), config(seeds=(4, 7)))
 
 

@@ -160,7 +160,7 @@ def test_a_path_below_a_file_is_not_writable(tmp_path):
     [("seeds", (1, 1)), ("seeds", ("1",)), ("hyperparameters", {3: 4}), ("env", None)],
 )
 def test_what_could_not_be_read_again_is_not_written(tmp_path, field, value):
-    with pytest.raises(UsageError, match=f"Cannot make this run: expected `{field}`"):
+    with pytest.raises(UsageError, match=f'Cannot make this run: expected "{field}"'):
         RunFolder.create(tmp_path / "run", config(**{field: value}))
     assert not (tmp_path / "run").exists()
 
@@ -175,26 +175,26 @@ def test_a_damaged_config_is_explained(folder, text):
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"env": ...}, "`env` is missing"),
-        ({"estimator_sha256": ...}, "`estimator_sha256` is missing"),
-        ({"versions": ...}, "`versions` is missing"),
-        ({"colour": "red"}, "'colour' is unknown"),
-        ({"policy_kind": "mpl"}, "expected `policy_kind` to be one of mlp, linear, tabular; got"),
-        ({"seeds": []}, "expected `seeds` to be a list of different whole numbers"),
-        ({"seeds": [0, 0]}, "expected `seeds`"),
-        ({"seeds": ["/../../../x"]}, "expected `seeds`"),
-        ({"seeds": [True]}, "expected `seeds`"),
-        ({"seeds": [-1]}, "expected `seeds`"),
-        ({"max_episode_steps": 0}, "expected `max_episode_steps` to be a whole number .* or null"),
-        ({"stop_when_solved": 1}, "expected `stop_when_solved` to be true or false; got 1"),
-        ({"device": "/dev/null"}, "expected `device`"),
-        ({"diagnostics": 1.5}, "expected `diagnostics`"),
-        ({"hyperparameters": []}, "expected `hyperparameters` to be an object"),
-        ({"hyperparameters": {"steps": {}}}, "expected `steps` to be null, true, .*; got {}"),
-        ({"hyperparameters": {"hidden": [1, [2]]}}, "expected `hidden`"),
-        ({"hyperparameters": {"steps": 10**400}}, "expected `steps`"),
-        ({"estimator_sha256": "abc"}, "expected `estimator_sha256` to be 64 hexadecimal digits"),
-        ({"format": "2"}, "expected `format` to be 2, got '2'"),
+        ({"env": ...}, '"env" is missing'),
+        ({"estimator_sha256": ...}, '"estimator_sha256" is missing'),
+        ({"versions": ...}, '"versions" is missing'),
+        ({"colour": "red"}, '"colour" is unknown'),
+        ({"policy_kind": "mpl"}, 'expected "policy_kind" to be one of mlp, linear, tabular; got'),
+        ({"seeds": []}, 'expected "seeds" to be a list of different whole numbers'),
+        ({"seeds": [0, 0]}, 'expected "seeds"'),
+        ({"seeds": ["/../../../x"]}, 'expected "seeds"'),
+        ({"seeds": [True]}, 'expected "seeds"'),
+        ({"seeds": [-1]}, 'expected "seeds"'),
+        ({"max_episode_steps": 0}, 'expected "max_episode_steps" to be a whole number .* or null'),
+        ({"stop_when_solved": 1}, 'expected "stop_when_solved" to be true or false; got 1'),
+        ({"device": "/dev/null"}, 'expected "device"'),
+        ({"diagnostics": 1.5}, 'expected "diagnostics"'),
+        ({"hyperparameters": []}, 'expected "hyperparameters" to be an object'),
+        ({"hyperparameters": {"steps": {}}}, 'expected "steps" to be null, true, .*; got {}'),
+        ({"hyperparameters": {"hidden": [1, [2]]}}, 'expected "hidden"'),
+        ({"hyperparameters": {"steps": 10**400}}, 'expected "steps"'),
+        ({"estimator_sha256": "abc"}, 'expected "estimator_sha256" to be 64 hexadecimal digits'),
+        ({"format": "2"}, 'expected "format" to be 2, got'),
     ],
 )
 def test_a_config_of_another_shape_is_refused(folder, changes, message):
@@ -279,23 +279,24 @@ def test_a_config_edited_after_training_began_is_refused(folder):
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
-        (state(replicas=[replica(3), replica("/../../../x")]), "expected `seed`"),
-        (state(replicas=[replica(3), replica(5.0)]), "expected `seed`"),
+        (state(replicas=[replica(3), replica("/../../../x")]), 'expected "seed"'),
+        (state(replicas=[replica(3), replica(5.0)]), 'expected "seed"'),
         (state(replicas=[replica(3), replica(6)]), r"expected the seeds \[3, 5\], got \[3, 6\]"),
         (state(replicas=[replica(5), replica(3)]), "expected the seeds"),
         (state(replicas=[replica(3)]), "expected the seeds"),
         (state(replicas=[]), "expected the seeds"),
-        (state(replicas={}), "expected `replicas` to be a list"),
+        (state(replicas={}), 'expected "replicas" to be a list'),
         (state(replicas=[3, 5]), "expected a JSON object, got 3"),
-        (state(replicas=[replica(3), replica(5, env_steps=-1)]), "expected `env_steps`"),
-        (state(replicas=[replica(3), replica(5, recent=["x"])]), "expected `recent`"),
-        (state(replicas=[replica(3), replica(5, finished=None)]), "expected `finished`"),
-        (state(replicas=[replica(3), replica(5, failed=True)]), "expected `failed`"),
-        (state(iteration=-1), "expected `iteration`"),
-        (state(iteration=True), "expected `iteration`"),
-        (state(metrics_size=-1), "expected `metrics_size`"),
-        (state(metrics_size=1.5), "expected `metrics_size`"),
-        ({"iteration": 1, "metrics_size": 1}, "`replicas` is missing"),
+        (state(replicas=[replica(3), replica(5, env_steps=-1)]), 'expected "env_steps"'),
+        (state(replicas=[replica(3), replica(5, recent=["x"])]), 'expected "recent"'),
+        (state(replicas=[replica(3), replica(5, looked="x")]), 'expected "looked"'),
+        (state(replicas=[replica(3), replica(5, finished=None)]), 'expected "finished"'),
+        (state(replicas=[replica(3), replica(5, failed=True)]), 'expected "failed"'),
+        (state(iteration=-1), 'expected "iteration"'),
+        (state(iteration=True), 'expected "iteration"'),
+        (state(metrics_size=-1), 'expected "metrics_size"'),
+        (state(metrics_size=1.5), 'expected "metrics_size"'),
+        ({"iteration": 1, "metrics_size": 1}, '"replicas" is missing'),
     ],
 )
 def test_a_state_that_does_not_fit_the_run_is_refused(folder, changed, message):
@@ -312,6 +313,7 @@ def test_a_state_that_does_not_fit_the_run_is_refused(folder, changed, message):
         ({"policy.values": torch.zeros(2, 3), "critic.mean": torch.zeros(1, 3)}, r"critic\.mean"),
         ({"policy.values": torch.zeros(2, 3), "reference.values": torch.zeros(5)}, "reference"),
         ({"policy.values": torch.full((2, 3), torch.nan)}, r"policy\.values to be finite"),
+        ({"policy.values": torch.zeros(2, 3), "ongoing.ended": torch.zeros(1, 4) > 0}, "ongoing"),
         ({"critic.values": torch.zeros(2, 3)}, "it holds no policy"),
     ],
 )
@@ -330,13 +332,13 @@ def test_summary_survives_the_file(folder):
 def test_a_summary_of_another_shape_is_refused(folder):
     for name in SUMMARY:
         folder.write_summary({k: v for k, v in SUMMARY.items() if k != name})
-        with pytest.raises(UsageError, match=rf"summary\.json is damaged: `{name}` is missing"):
+        with pytest.raises(UsageError, match=rf'summary\.json is damaged: "{name}" is missing'):
             folder.summary()
         folder.write_summary(SUMMARY | {name: {}})
-        with pytest.raises(UsageError, match=rf"summary\.json is damaged: expected `{name}` to be"):
+        with pytest.raises(UsageError, match=rf'summary\.json is damaged: expected "{name}" to be'):
             folder.summary()
     folder.write_summary(SUMMARY | {"eval_mean": [1.0]})
-    with pytest.raises(UsageError, match="expected `eval_mean` to be a list of 2, each entry"):
+    with pytest.raises(UsageError, match='expected "eval_mean" to be a list of 2, each entry'):
         folder.summary()
 
 
