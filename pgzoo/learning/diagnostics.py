@@ -76,11 +76,10 @@ class Diagnostician:
             theta: parameters after the update, ``[S, P]``.
             shares: of the run that is done, before and after the iteration.
         """
-        number = self._due(*shares)
-        if number is None:
-            return {}
         replicas = len(theta)
-        turn = {(number * AT_ONCE + i) % replicas for i in range(AT_ONCE)}
+        turn = {(n * AT_ONCE + i) % replicas for n in self._due(*shares) for i in range(AT_ONCE)}
+        if not turn:
+            return {}
         index = torch.tensor(sorted(turn), device=theta.device)
         if len(turn) < replicas:
             outputs, theta = _of_replicas(outputs, index), theta[index]
@@ -91,14 +90,12 @@ class Diagnostician:
         nothing = theta.new_full((replicas,), torch.nan)
         return {k: nothing.index_copy(0, index, v.to(nothing)) for k, v in found.items()}
 
-    def _due(self, before: float, after: float) -> int | None:
-        """Number of the diagnosis that is due, if one is: at the start, and after every part."""
+    def _due(self, before: float, after: float) -> range:
+        """Numbers of the diagnoses that are due: one at the start, and one after every part."""
         if not self._times:
-            return None
+            return range(0)
         first, last = (int(self._times * share + 1e-9) for share in (before, after))
-        if before == 0:
-            return 0
-        return last if first < last else None
+        return range(first + (before > 0), last + 1)
 
 
 def _of_replicas(outputs: Outputs, index: Tensor) -> Outputs:
