@@ -94,16 +94,16 @@ class Ongoing:
         episode, length, returns, ended, actions = (arrays[name] for name in names)
         for name, kind in (("episode", "i"), ("length", "i"), ("returns", "f"), ("ended", "b")):
             array = arrays[name]
-            _expect(array.dtype.kind == kind, f"`{name}` of another type", str(array.dtype))
+            _expect(array.dtype.kind == kind, f"{name} of another type", str(array.dtype))
             fits = array.ndim == 2 and array.shape == episode.shape
-            _expect(fits, f"`{name}` for each replica and row", str(array.shape))
-        _expect(actions.dtype.kind in "iu", "`actions` that are integers", str(actions.dtype))
-        _expect(actions.ndim == 1, "`actions` in a single row", str(actions.shape))
+            _expect(fits, f"{name} for each replica and row", str(array.shape))
+        _expect(actions.dtype.kind in "iu", "actions that are integers", str(actions.dtype))
+        _expect(actions.ndim == 1, "actions in a single row", str(actions.shape))
         for name in ("episode", "length", "actions"):
             least = int(arrays[name].min(initial=0))
-            _expect(least >= 0, f"`{name}` of at least 0", str(least))
+            _expect(least >= 0, f"{name} of at least 0", str(least))
         total = sum(length.ravel().tolist())
-        _expect(total == len(actions), f"{total} actions, as `length` says", str(len(actions)))
+        _expect(total == len(actions), f"{total} actions, as length says", str(len(actions)))
         _expect(bool((length > 0)[ended].all()), "actions of every episode that ended", "none")
         longest = int(length.max(initial=0))
         rows = np.zeros((*length.shape, longest), actions.dtype)
