@@ -189,6 +189,7 @@ def _train(
 ) -> Run:
     from pgzoo.learning.run import train
     from pgzoo.records.files import free_folder
+    from pgzoo.records.run_folder import FolderTakenError
 
     if "env" not in given:
         raise UsageError(
@@ -201,6 +202,8 @@ def _train(
     made.append(path)
     try:
         return train(name, out=path, progress=progress, **given)
+    except FolderTakenError:
+        raise  # what is there is another's
     except Exception as error:
         started = (path / "metrics.csv").exists() and (path / "metrics.csv").stat().st_size > 0
         if new and not started and not isinstance(error.__cause__, OSError):

@@ -40,6 +40,16 @@ SEEDS, EVENTS = "seed-*", "events.*"
 SNAPSHOT = re.compile(r"(\d{3})\.safetensors")
 
 
+class FolderTakenError(UsageError):
+    """The folder holds another run, maybe one that began an instant before."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"Expected {path} to be free, but it holds another run. Choose another `out`, or go on "
+            "with that run by `resume`."
+        )
+
+
 class RunFolder:
     """A folder that holds one run."""
 
@@ -51,7 +61,8 @@ class RunFolder:
         """Make the folder and write its configuration; one alone of several at once succeeds.
 
         Raises:
-            UsageError: if it cannot be written, or holds a run already.
+            FolderTakenError: if it holds a run already.
+            UsageError: if it cannot be written.
         """
         try:
             content = json.dumps(config.to_json(), indent=2).encode()
@@ -60,13 +71,13 @@ class RunFolder:
         try:
             path.mkdir(parents=True, exist_ok=True)
             if any(os.path.lexists(path / name) for name in (*FILES, SNAPSHOTS)):
-                raise _taken(path)
+                raise FolderTakenError(path)
         except OSError as error:
             raise files.cannot_write(path, error) from error
         try:
             files.create(path / CONFIG, content)
         except FileExistsError as error:
-            raise _taken(path) from error
+            raise FolderTakenError(path) from error
         except OSError as error:
             raise files.cannot_write(path, error) from error
         return cls(path)
@@ -248,10 +259,3 @@ class RunFolder:
 
     def _snapshot(self, percent: int) -> Path:
         return self.path / SNAPSHOTS / f"{percent:03d}.safetensors"
-
-
-def _taken(path: Path) -> UsageError:
-    return UsageError(
-        f"Expected {path} to be free, but it holds another run. Choose another `out`, or go on "
-        "with that run by `resume`."
-    )

@@ -404,6 +404,18 @@ def test_brackets_in_names_are_no_markup():
     assert "mine" in pgzoo(f"lab measure {LAB} --estimator [b]/mine.py:mine --out lab[/1]")
 
 
+def test_a_run_that_began_an_instant_before_is_left_alone(monkeypatch):
+    create = RunFolder.create
+
+    def second(path, config):
+        create(path, config)
+        return create(path, config)
+
+    monkeypatch.setattr(RunFolder, "create", second)
+    assert "holds another run" in pgzoo(f"run reinforce {SMALL} --out r", 2)
+    assert Path("r/config.json").exists()
+
+
 def test_an_estimator_that_fails_at_once_leaves_no_run():
     Path("mine.py").write_text("def mine(t):\n    return t.colour\n")
     output = pgzoo("run mine.py:mine --env CartPole-v1 --seeds 0 --steps 500 --out r", 2)

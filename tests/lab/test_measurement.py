@@ -19,9 +19,9 @@ from pgzoo.lab.report import as_json, figure, flat, in_words
 from pgzoo.lab.statistics import RESCALED, TURNED, UNBIASED, UNCLEAR
 from tests.lab.toy import ACTIONS, STATES, TOY
 
-LAKE = Problem.initial("FrozenLake-v1", policy="tabular", max_episode_steps=20)
+LAKE = Problem.initial("FrozenLake-v1", policy_kind="tabular", max_episode_steps=20)
 SMALL = dataclasses.replace(
-    Problem.initial(TOY, policy="tabular"),
+    Problem.initial(TOY, policy_kind="tabular"),
     theta=torch.randn(STATES * ACTIONS, generator=torch.Generator().manual_seed(0)),
 )
 POLE = Problem.initial("CartPole-v1", hidden=(8,), max_episode_steps=30)
@@ -183,7 +183,7 @@ def test_a_wrapped_environment_is_not_what_its_table_says():
 
     gym.register(name, make, max_episode_steps=20)
     try:
-        assert Problem.initial(name, policy="tabular").exact_mdp is None
+        assert Problem.initial(name, policy_kind="tabular").exact_mdp is None
     finally:
         gym.registry.pop(name)
 
@@ -231,7 +231,7 @@ def test_figures_of_a_user_s_estimator_equal_those_of_the_zoo(tmp_path):
 
 def test_problems_are_checked():
     with pytest.raises(UsageError, match="no time limit"):
-        Problem.initial("CliffWalking-v1", policy="tabular")
+        Problem.initial("CliffWalking-v1", policy_kind="tabular")
     with pytest.raises(UsageError, match="--gamma between 0 and 1, got 2"):
         Problem.initial("CartPole-v1", gamma=2.0)
     with pytest.raises(UsageError, match=r"Expected parameters \[64\]"):
