@@ -18,6 +18,7 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -117,10 +118,10 @@ def diagnose(agent: Agent, outputs: Outputs) -> Metrics:
     - ``baseline_explained_variance``: 1 − Var(Ψ) / Var(return), where Ψ is return − baseline.
       Negative where the baseline adds more variance to Ψ than it takes away.
     """
-    keep = _of_one_minibatch(agent, outputs)
+    keep = _of_one_minibatch(agent, outputs.trajectories.mask)
     batch, weights = _weighted(agent, outputs, outputs.scores.log_probs, keep)
     figures = _distributions(agent, outputs, batch, weights)
-    blocks = _blocks(agent, batch)
+    blocks = _blocks(agent, outputs.trajectories.mask)
     figures["gradient_blocks"] = batch.weight.new_full((len(batch.mask),), len(blocks))
     if len(blocks) < 2:
         return figures
@@ -141,8 +142,8 @@ def diagnose(agent: Agent, outputs: Outputs) -> Metrics:
 
 def variance_and_signal(agent: Agent, outputs: Outputs) -> tuple[Tensor, Tensor]:
     """Variance, and ‖ĝ‖² less it, ``[S]`` each, that an agent would have on a batch."""
-    keep = _of_one_minibatch(agent, outputs)
-    blocks = _blocks(agent, outputs.trajectories)
+    mask = outputs.trajectories.mask
+    keep, blocks = _of_one_minibatch(agent, mask), _blocks(agent, mask)
     if len(blocks) < 2:
         nothing = outputs.trajectories.reward.new_full((len(outputs.model.theta),), torch.nan)
         return nothing, nothing
@@ -207,10 +208,15 @@ def drift(outputs: Outputs, theta: Tensor) -> Metrics:
     }
 
 
-def _blocks(agent: Agent, batch: Any) -> list[Tensor]:
-    """Rows ``[n]`` of each of at most ``MOST_BLOCKS`` blocks of whole units."""
-    units = torch.arange(batch.mask.shape[1]).view(-1, agent.plan.group_size)
-    return [block.flatten() for block in units.tensor_split(min(len(units), MOST_BLOCKS))]
+def _blocks(agent: Agent, mask: Tensor) -> list[Tensor]:
+    """Rows ``[n]`` of each of at most ``MOST_BLOCKS`` blocks of whole units.
+
+    Each has a part in the minibatch, if the agent learns from such.
+    """
+    units = torch.arange(mask.shape[1]).view(-1, agent.plan.group_size)
+    dealt = mask.shape[1] if agent.plan.complete else mask[0].numel()
+    most = max(1, dealt // agent.surrogate.minibatches)
+    return [b.flatten() for b in units.tensor_split(min(len(units), MOST_BLOCKS, most))]
 
 
 def _without_each(blocks: Sequence[Tensor]) -> list[Tensor]:
@@ -218,16 +224,18 @@ def _without_each(blocks: Sequence[Tensor]) -> list[Tensor]:
     return [torch.cat([*blocks[:i], *blocks[i + 1 :]]) for i in range(len(blocks))]
 
 
-def _of_one_minibatch(agent: Agent, outputs: Outputs) -> Tensor | None:
-    """Which entries ``[S, N, T]`` one minibatch has, if the agent learns from such."""
-    parts = agent.surrogate.minibatches
+def _of_one_minibatch(agent: Agent, mask: Tensor) -> Tensor | None:
+    """Rows ``[N, 1]`` or steps ``[N, T]`` that one minibatch has, if the agent learns from such.
+
+    The choice is a fixed one: no other replica has a part in it.
+    """
+    parts, (rows, steps) = agent.surrogate.minibatches, mask.shape[1:]
     if parts == 1:
         return None
-    mask = outputs.trajectories.mask
-    # Any fixed choice will do: what a step holds does not depend on where it stands in this order.
-    order = torch.arange(mask[0].numel(), device=mask.device)
-    chosen = (order * 2654435761 % 2**32 % parts == 0).view(mask.shape[1:])
-    return chosen if not agent.plan.complete else chosen[:, :1]
+    if agent.plan.complete:
+        return (torch.arange(rows, device=mask.device) % parts == 0).unsqueeze(1)
+    shuffled = np.random.default_rng(0).permutation(rows * steps)
+    return torch.from_numpy(shuffled % parts == 0).view(rows, steps).to(mask.device)
 
 
 def _weighted(
@@ -237,7 +245,10 @@ def _weighted(
     batch, _ = weigh(agent, outputs)
     if keep is not None:
         mask = batch.mask & keep
-        share = batch.mask.sum((1, 2)) / mask.sum((1, 2)).clamp(min=1)
+        dealt, kept = (
+            (m.any(-1) if agent.plan.complete else m.flatten(1)).sum(1) for m in (batch.mask, mask)
+        )
+        share = dealt / kept.clamp(min=1)
         batch = dataclasses.replace(
             batch,
             trajectories=dataclasses.replace(batch.trajectories, mask=mask),
