@@ -25,7 +25,7 @@ from pgzoo.lab import ZOO, Problem, Settings, critics, parse_estimators
 from pgzoo.lab.measurement import CRITIC, SAMPLE, Sampler
 from pgzoo.learning.gradients import gradient_estimates, objective, weigh
 from pgzoo.policies.model import Model
-from pgzoo.sampling.collect import Trajectories
+from pgzoo.sampling.trajectories import Trajectories
 
 TRAJECTORIES, GROUP_SIZE = 32, 8
 ALONE = ("reinforce", "rloo")

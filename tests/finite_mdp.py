@@ -10,7 +10,7 @@ from pgzoo.learning.gradients import policy_gradient, weigh
 from pgzoo.policies.model import Model
 from pgzoo.policies.networks import Table
 from pgzoo.sampling.batch import Batch
-from pgzoo.sampling.collect import Trajectories
+from pgzoo.sampling.trajectories import Trajectories
 
 HORIZON, GAMMA = 5, 0.8
 

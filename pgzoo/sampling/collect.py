@@ -17,26 +17,7 @@ from pgzoo.errors import UsageError
 from pgzoo.sampling.ongoing import Ongoing, bring_back, num_actions
 from pgzoo.sampling.plan import Groups, Plan, Segments
 from pgzoo.sampling.seeding import EpisodeSeeds, Seed, Streams, generators, start_seeds
-from pgzoo.sampling.trajectories import (
-    FinishedEpisodes,
-    Trajectories,
-    finished_episodes,
-    joined_rows,
-)
-
-__all__ = [
-    "Collector",
-    "Episodes",
-    "Ongoing",
-    "Policy",
-    "SegmentCollector",
-    "Streams",
-    "Trajectories",
-    "collect_episodes",
-    "finished_episodes",
-    "joined_rows",
-    "sample_actions",
-]
+from pgzoo.sampling.trajectories import FinishedEpisodes, Trajectories, finished_episodes
 
 Policy = Callable[[Tensor], Tensor]
 """Observations ``[S, B, ...]`` to action logits ``[S, B, A]``."""
@@ -435,89 +416,3 @@ class _Slots:
         full_actions[rows] = actions[self._filled]
         full_log_probs[rows] = log_probs[self._filled]
         return full_actions, full_log_probs
-
-
-Episodes = FinishedEpisodes
-
-
-class SegmentCollector:
-    """Fixed-length segments from environments that keep running between calls.
-
-    Args:
-        envs: S·N sub-environments, replica by replica.
-        num_replicas: S.
-    """
-
-    def __init__(self, envs: ReplicatedVectorEnv, num_replicas: int) -> None:
-        self._envs = envs
-        self._num_rows = envs.num_envs // num_replicas
-
-    def reset(self, start_seeds: NDArray[np.int64]) -> None:
-        """Start every row anew from its seed ``[S, N]``; running episodes are dropped."""
-        self._obs, _ = self._envs.reset(seed=start_seeds.ravel().tolist())
-        self._rows = np.arange(self._envs.num_envs)
-        self._done = np.zeros(self._envs.num_envs, dtype=bool)
-        self._return = np.zeros(self._envs.num_envs)
-        self._length = np.zeros(self._envs.num_envs, dtype=np.int64)
-
-    def keep(self, replicas: NDArray[np.bool_]) -> None:
-        """Go on with some of the replicas of the last call, ``[S]``; the others' rows rest."""
-        rows = np.repeat(replicas, self._num_rows)
-        for name in ("_obs", "_rows", "_done", "_return", "_length"):
-            setattr(self, name, getattr(self, name)[rows])
-        active = np.zeros(self._envs.num_envs, dtype=bool)
-        active[self._rows] = True
-        self._envs.active = active
-
-    def collect(
-        self,
-        policy: Policy,
-        action_generators: Sequence[np.random.Generator],
-        num_steps: int,
-        *,
-        device: torch.device | str = "cpu",
-    ) -> tuple[Trajectories, list[Episodes]]:
-        """The next ``num_steps`` steps of every row, and the episodes that finished in them.
-
-        The step on which a sub-environment is reset after an episode's end takes a place in the
-        row and is masked out.
-        """
-        device = torch.device(device)
-        num_replicas = len(action_generators)
-        noise = _ActionNoise(action_generators, self._num_rows)
-        recorder = _Recorder(num_replicas, self._obs)
-        slots = _Slots(np.ones((num_replicas, self._num_rows), dtype=bool))
-        finished: list[tuple[NDArray, ...]] = []
-        with _threads_for(self._envs):
-            for t in range(num_steps):
-                action, log_prob = slots.act(policy, self._obs, noise.at(t).ravel(), device)
-                self._obs, reward, terminated, truncated = self._step(action)
-                real = ~self._done
-                recorder.add(self._obs, action, log_prob, reward, terminated, truncated, real)
-                self._return += reward
-                self._length += real
-                self._done = terminated | truncated
-                finished.append(self._take_finished())
-        return recorder.trajectories(device, 1), self._episodes(finished, num_replicas)
-
-    def _step(self, action: NDArray[np.int64]) -> tuple[NDArray, ...]:
-        if len(self._rows) == self._envs.num_envs:
-            return self._envs.step(action)[:4]
-        actions = np.zeros(self._envs.num_envs, np.int64)
-        actions[self._rows] = action
-        return tuple(x[self._rows] for x in self._envs.step(actions)[:4])
-
-    def _take_finished(self) -> tuple[NDArray, NDArray, NDArray]:
-        """Rows whose episode just ended, with its return and length."""
-        rows = np.flatnonzero(self._done)
-        found = rows, self._return[rows], self._length[rows]
-        self._return[rows], self._length[rows] = 0.0, 0
-        return found
-
-    def _episodes(
-        self, finished: Sequence[tuple[NDArray, ...]], num_replicas: int
-    ) -> list[Episodes]:
-        rows, returns, lengths = (np.concatenate(x) for x in zip(*finished, strict=True))
-        replica = rows // self._num_rows
-        mine = [replica == s for s in range(num_replicas)]
-        return [Episodes(returns[m].tolist(), lengths[m].tolist()) for m in mine]
