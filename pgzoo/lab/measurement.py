@@ -46,7 +46,7 @@ from pgzoo.learning.gradients import gradient_estimates
 from pgzoo.policies.model import Model, Outputs
 from pgzoo.policies.networks import MLP, Network
 from pgzoo.sampling.collect import Collector
-from pgzoo.sampling.plan import Episodes, Groups
+from pgzoo.sampling.plan import Episodes, Groups, Plan
 from pgzoo.sampling.seeding import Purpose, Seed, Streams
 from pgzoo.sampling.trajectories import Trajectories, joined_rows
 
@@ -87,16 +87,16 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.critic not in ("separate", "same"):
-            raise UsageError(f"Expected --critic separate or same, got {self.critic!r}.")
+            raise UsageError(f"Expected `critic` separate or same, got {self.critic!r}.")
         if self.reference_estimates is not None and self.reference_estimates < 1:
             raise UsageError(
-                f"Expected --reference-estimates of at least 1, got {self.reference_estimates}."
+                f"Expected `reference_estimates` of at least 1, got {self.reference_estimates}."
             )
         least = {"trajectories": 1, "estimates": 2, "critic_trajectories": 1, "seed": 0}
         for name, bound in least.items():
             if getattr(self, name) < bound:
-                flag = "--" + name.replace("_", "-")
-                raise UsageError(f"Expected {flag} of at least {bound}, got {getattr(self, name)}.")
+                got = getattr(self, name)
+                raise UsageError(f"Expected `{name}` of at least {bound}, got {got}.")
 
     @property
     def plan(self) -> Episodes:
@@ -268,7 +268,7 @@ class Sampler:
         self._collector.close()
 
 
-def starts_shared_by(plan: Episodes | Groups) -> int:
+def starts_shared_by(plan: Plan) -> int:
     """How many adjacent trajectories start from one state."""
     return plan.group_size if getattr(plan, "starts", "shared") == "shared" else 1
 
@@ -469,7 +469,7 @@ def _origin(reference: Reference) -> str:
     return f"mean of {count} independent estimates of REINFORCE with a learned baseline"
 
 
-def plan_in_words(plan: Episodes | Groups) -> str:
+def plan_in_words(plan: Plan) -> str:
     """As in ``lab.csv``."""
     if plan.group_size == 1:
         return "independent"
@@ -493,7 +493,7 @@ def _rows(
         Row(
             estimator=e.label,
             agent=e.agent,
-            plan=plan_in_words(e.agent.plan.of_episodes(b.estimates)),
+            plan=plan_in_words(e.agent.plan),
             estimates=b.estimates,
             steps=n.mean,
             properties=r,

@@ -217,7 +217,7 @@ def explained_writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(
-            f"Cannot write to {folder}: {error.strerror}. Make room, or choose another --out."
+            f"Cannot write to {folder}: {error.strerror}. Make room, or choose another `out`."
         ) from error
 
 

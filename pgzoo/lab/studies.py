@@ -180,7 +180,7 @@ def _group_size(setup: Setup, progress: Progress) -> Iterator[Part]:
     n = setup.settings.trajectories
     if n % GROUP_SIZES[-1]:
         raise UsageError(
-            f"Expected --trajectories to be a multiple of {GROUP_SIZES[-1]}, the largest group of "
+            f"Expected `trajectories` to be a multiple of {GROUP_SIZES[-1]}, the largest group of "
             f"this study; got {n}."
         )
     for k in GROUP_SIZES:
@@ -197,7 +197,7 @@ def _group_size(setup: Setup, progress: Progress) -> Iterator[Part]:
 
 def _gae(setup: Setup, progress: Progress) -> Iterator[Part]:
     if setup.estimators:
-        raise UsageError("Expected no --estimator: this study is of GAE along λ.")
+        raise UsageError("Expected no `estimator`: this study is of GAE along λ.")
     result = setup.measure([f"actor-critic:lam={lam:g}" for lam in LAMBDAS], progress)
     label = "GAE, frozen critic" if setup.settings.critic == "separate" else "GAE, same data"
     rows = zip(LAMBDAS, result.rows, strict=True) if result.rows else ()
@@ -237,7 +237,7 @@ def _rescaling(setup: Setup, progress: Progress) -> Iterator[Part]:
 
 def _training(setup: Setup, progress: Progress) -> Iterator[Part]:
     if setup.run is None:
-        raise UsageError("Expected --run RUN: this study follows the policy of a training run.")
+        raise UsageError("Expected `run`: this study follows the policy of a training run.")
     names = ("reinforce", "reinforce-baseline:baseline=value", "reinforce++", "rloo", "grpo")
     snapshots = RunFolder.open(setup.run).snapshots()
     if not snapshots:
