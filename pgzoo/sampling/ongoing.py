@@ -70,8 +70,10 @@ class Ongoing:
         length = put("length")
         longest = int(length.max())
         theirs = np.concatenate([self.actions[replicas], actions], axis=2)
-        taken = _latest(self.actions.astype(theirs.dtype), longest)
+        taken = np.zeros((*length.shape, longest), theirs.dtype)
         taken[replicas] = _latest(theirs, longest)
+        if not replicas.all():
+            taken[~replicas] = _latest(self.actions[~replicas], longest)
         return Ongoing(put("episode"), length, put("returns"), put("ended"), taken)
 
     def tensors(self) -> dict[str, Tensor]:
