@@ -110,9 +110,7 @@ def _lab_options() -> list[click.Parameter]:
         click.Option(
             ["--estimates"],
             type=click.IntRange(min=2),
-            default=400,
-            show_default=True,
-            help="Independent estimates of each estimator.",
+            help="Independent estimates of each estimator.  [default: 400, or the study's own]",
         ),
         click.Option(
             ["--group-size"],
@@ -124,9 +122,13 @@ def _lab_options() -> list[click.Parameter]:
         click.Option(
             ["--gamma"],
             type=float,
-            default=1.0,
-            show_default=True,
-            help="Discount factor of the objective.",
+            help="Discount factor of the objective.  [default: 1, or the study's own]",
+        ),
+        click.Option(
+            ["--limit"],
+            type=click.Choice(["ends", "continues"]),
+            help="Whether an episode cut off by its time limit is worth nothing more, or what "
+            "would follow.  [default: ends, or the study's own]",
         ),
         click.Option(
             ["--reference-estimates"],
@@ -171,7 +173,8 @@ def _lab(
     run: Path | None,
     replica: int | None,
     out: Path | None,
-    gamma: float,
+    gamma: float | None,
+    limit: str | None,
     env: str | None,
     at: int | None,
     theta: Path | None,
@@ -183,11 +186,14 @@ def _lab(
     from pgzoo.cli.display import LabDisplay
     from pgzoo.lab.api import make_problem
     from pgzoo.lab.measurement import Settings
-    from pgzoo.lab.studies import STUDIES, Setup
+    from pgzoo.lab.studies import STUDIES, Setup, with_defaults
     from pgzoo.records.files import free_folder
 
     if name in STUDIES:
         _check_left_alone(STUDIES[name].changes)
+    given = {"gamma": gamma, "limit": limit, **budget}
+    chosen = with_defaults(name, {k: v for k, v in given.items() if v is not None})
+    objective = {k: chosen.pop(k) for k in ("gamma", "limit") if k in chosen}
     problem = make_problem(
         run=run,
         at=at,
@@ -197,11 +203,11 @@ def _lab(
         hidden=hidden,
         theta=theta,
         max_episode_steps=max_episode_steps,
-        gamma=gamma,
+        **objective,
     )
     path = out or free_folder(Path("lab"), f"{name}-{problem.env}")
     folder, created = _make_folder(path, is_new=out is None)
-    setup = Setup(problem, Settings(**budget), group_size, run, replica, estimators)
+    setup = Setup(problem, Settings(**chosen), group_size, run, replica, estimators)
     console = Console()
     try:
         with LabDisplay(console) as display:

@@ -28,7 +28,7 @@ def print_measurement(console: Console, result: Measurement) -> None:
     """The table on screen."""
     p = result.problem
     console.print(
-        f"{p.env}, {p.label}, γ = {p.gamma:g}: {result.settings.trajectories} trajectories per "
+        f"{p.env}, {p.label}, {p.objective}: {result.settings.trajectories} trajectories per "
         f"estimate\ng* is {'exact' if result.reference == 'exact' else 'the ' + result.reference},"
         f" ‖g*‖ = {np.linalg.norm(result.gradient):.4g}",
         highlight=False,
@@ -116,15 +116,15 @@ def print_study(console: Console, result: StudyResult) -> None:
 def _print_contrasts(console: Console, result: StudyResult) -> None:
     assert result.study.contrast is not None
     one, other = result.study.contrast
-    table = _table(f"{one} against {other}", ("quantity", "95% interval", "p"))
+    table = _table(f"{one} against {other}", ("quantity", "ratio [95%]", "p"))
     table.columns[2].no_wrap = True
     for contrast in result.contrasts:
         label = short_label(contrast.a.removesuffix(one).rstrip(":,"))
-        kind = "ratio" if contrast.quantity in RATIOS else "difference"
+        kind = "" if contrast.quantity in RATIOS else ", difference"
         p = contrast.found.p_value
         table.add_row(
             escape(label),
-            f"{contrast.quantity.replace('_', ' ')}, {kind}",
+            f"{contrast.quantity.replace('_', ' ')}{kind}",
             _short(contrast.found.interval),
             "<0.0001" if p < 1e-4 else f"{p:.4f}" if p <= 1 else "unknown",
         )

@@ -35,6 +35,7 @@ def measure(
     trajectories: int = 32,
     group_size: int = 8,
     gamma: float = 1.0,
+    limit: str = "ends",
     out: str | Path | None = None,
     progress: bool = True,
     **settings: Any,
@@ -55,6 +56,8 @@ def measure(
         trajectories: N of one estimate, the same for all estimators.
         group_size: K of agents that sample in groups.
         gamma: discount factor of the objective.
+        limit: ends or continues, what an episode that a time limit cuts off is worth: nothing more,
+            or what would follow.
         out: folder for tables and figures; None: nothing is written.
         progress: whether a bar shows it.
         settings: ``estimates``, ``reference_estimates``, ``critic``, ``critic_trajectories``,
@@ -73,6 +76,7 @@ def measure(
         theta=theta,
         max_episode_steps=max_episode_steps,
         gamma=gamma,
+        limit=limit,
     )
     known = Settings.__dataclass_fields__.keys() - {"trajectories", "blocks"}
     for name in settings:

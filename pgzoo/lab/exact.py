@@ -2,7 +2,9 @@
 
     J(θ) = E[Σ_{t<H} γ^t r_t],   V_h(s) = Σ_a π(a|s) (r(s,a) + γ Σ_s' p(s',on|s,a) V_{h+1}(s'))
 
-backward from V_H = 0 over the true finite horizon H, differentiated by autograd, in float64.
+backward from V_H = 0 over the true finite horizon H, differentiated by autograd, in float64. Where
+an episode that the time limit cut off is worth what follows, V_H is what the policy would earn by
+going on for ever, and is held fixed.
 """
 
 from __future__ import annotations
@@ -130,7 +132,13 @@ class FiniteMDP:
 
 
 def expected_return(
-    mdp: FiniteMDP, network: Network, theta: Tensor, *, horizon: int, gamma: float = 1.0
+    mdp: FiniteMDP,
+    network: Network,
+    theta: Tensor,
+    *,
+    horizon: int,
+    gamma: float = 1.0,
+    value_at_limit: Tensor | None = None,
 ) -> Tensor:
     """J(θ) of S policies; differentiable in θ.
 
@@ -140,17 +148,16 @@ def expected_return(
         theta: ``[S, P]``; float64 for exact results.
         horizon: steps H after which the episode is cut off.
         gamma: discount factor in [0, 1].
+        value_at_limit: what a state is worth in which the episode is cut off, ``[S, n]``; nothing,
+            by default.
 
     Returns:
         ``[S]``.
     """
-    states = torch.arange(mdp.num_states, device=theta.device).expand(len(theta), -1)
-    pi = network.apply(theta, states).softmax(-1)
-    transition, reward, start = (
-        torch.as_tensor(x, dtype=theta.dtype, device=theta.device)
-        for x in (mdp.transition, mdp.reward, mdp.start)
-    )
+    pi, transition, reward, start = _tensors(mdp, network, theta)
     value = theta.new_zeros(len(theta), mdp.num_states)
+    if value_at_limit is not None:
+        value = value_at_limit
     flat = transition.flatten(0, 1).T
     for _ in range(horizon):
         following = (value @ flat).view(-1, *reward.shape)
@@ -158,11 +165,47 @@ def expected_return(
     return value @ start
 
 
+def value_without_limit(mdp: FiniteMDP, network: Network, theta: Tensor, *, gamma: float) -> Tensor:
+    """V(s) ``[S, n]`` if episodes went on for ever, with γ below 1; solved for, not iterated."""
+    pi, transition, reward, _ = _tensors(mdp, network, theta)
+    going_on = torch.einsum("ksa,sat->kst", pi, transition)
+    earned = (pi * reward).sum(-1)
+    identity = torch.eye(mdp.num_states, dtype=theta.dtype, device=theta.device)
+    return torch.linalg.solve(identity - gamma * going_on, earned)
+
+
+def _tensors(
+    mdp: FiniteMDP, network: Network, theta: Tensor
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """π(a|s) ``[S, n, A]``, and the MDP's transition, reward and start."""
+    states = torch.arange(mdp.num_states, device=theta.device).expand(len(theta), -1)
+    transition, reward, start = (
+        torch.as_tensor(x, dtype=theta.dtype, device=theta.device)
+        for x in (mdp.transition, mdp.reward, mdp.start)
+    )
+    return network.apply(theta, states).softmax(-1), transition, reward, start
+
+
 def exact_gradient(
-    mdp: FiniteMDP, network: Network, theta: Tensor, *, horizon: int, gamma: float = 1.0
+    mdp: FiniteMDP,
+    network: Network,
+    theta: Tensor,
+    *,
+    horizon: int,
+    gamma: float = 1.0,
+    continues: bool = False,
 ) -> Tensor:
-    """∇J(θ) ``[S, P]`` in float64; arguments as for ``expected_return``."""
+    """∇J(θ) ``[S, P]`` in float64; arguments as for ``expected_return``.
+
+    With ``continues``, an episode that is cut off is worth ``value_without_limit``, of which no
+    gradient is taken.
+    """
     leaf = theta.detach().double().requires_grad_()
-    total = expected_return(mdp, network, leaf, horizon=horizon, gamma=gamma).sum()
+    after = None
+    if continues:
+        after = value_without_limit(mdp, network, leaf.detach(), gamma=gamma)
+    total = expected_return(
+        mdp, network, leaf, horizon=horizon, gamma=gamma, value_at_limit=after
+    ).sum()
     (gradient,) = torch.autograd.grad(total, leaf)
     return gradient

@@ -2,7 +2,8 @@
 
 Trajectories are complete episodes, for segment methods too: PPO, actor-critic and all-actions are
 measured as estimators of the same ∇J as all others. They bootstrap from V where a time limit ends
-an episode, while J counts nothing after it: where policies reach the limit, that is a bias.
+an episode. If J counts nothing after it (the problem's ``limit`` is ends), that is their bias; if J
+goes on (continues), counting nothing is a bias of the others.
 
 Every estimator gets the same number of trajectories per estimate under its own sampling plan;
 estimators with the same plan share their trajectories. Estimates are computed a chunk at a time
@@ -15,7 +16,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import partial
 
 import numpy as np
 import pgzoo_envs
@@ -25,6 +26,7 @@ from torch import Tensor
 from pgzoo.agents.base import Agent
 from pgzoo.agents.reinforce_baseline import ReinforceBaseline
 from pgzoo.errors import UsageError
+from pgzoo.estimators import episode_return
 from pgzoo.lab import critics
 from pgzoo.lab.exact import exact_gradient
 from pgzoo.lab.problem import Estimator, Problem, policy_number, short_label
@@ -87,7 +89,7 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.critic not in ("separate", "same"):
-            raise UsageError(f"Expected `critic` separate or same, got {self.critic!r}.")
+            raise UsageError(f"Expected `critic` to be separate or same, got {self.critic!r}.")
         if self.reference_estimates is not None and self.reference_estimates < 1:
             raise UsageError(
                 f"Expected `reference_estimates` of at least 1, got {self.reference_estimates}."
@@ -222,50 +224,94 @@ class Sampler:
     problem: Problem
     settings: Settings
     seconds: float = 0.0
+    _collectors: dict[int, Collector] = field(default_factory=dict, repr=False)
 
-    def estimates_at_once(self, num_estimators: int) -> int:
-        """How many estimates fit into memory together, with their trajectories."""
+    def estimates_at_once(self, num_estimators: int, beyond: int = 0) -> int:
+        """How many estimates fit into memory together, with their trajectories.
+
+        Args:
+            num_estimators: of the same trajectories.
+            beyond: steps that episodes may go on for after the time limit.
+        """
         p = self.problem
         width = sum(p.network.sizes) if isinstance(p.network, MLP) else p.info.num_actions
         per_step = width + 16 + 4 * p.info.num_actions
         # The variance-optimal baseline takes two gradients of every trajectory.
-        per_row = per_step * (p.info.max_episode_steps or 1) + 2 * p.network.num_params
+        per_row = per_step * (p.time_limit + beyond) + 2 * p.network.num_params
         rows = self.settings.trajectories
         # Every estimate once in single and once in double precision.
         per_estimate = per_row * rows + 3 * num_estimators * p.network.num_params
         return max(1, min(NUMBERS_IN_MEMORY // per_estimate, MOST_ROWS // rows))
 
     def sample(
-        self, role: int, indices: range, plan: Episodes | Groups, *, act: Tensor
+        self,
+        role: int,
+        indices: range,
+        plan: Episodes | Groups,
+        *,
+        act: Tensor,
+        beyond: int = 0,
     ) -> Trajectories:
         """Trajectories ``[S, N, T]`` of the estimates with these numbers.
 
         Groups of independent starts are the very trajectories of independent episodes.
+
+        Args:
+            role: what they are for; different roles have nothing in common.
+            indices: numbers of the estimates.
+            plan: how many trajectories, and which of them start alike.
+            act: parameters of the policy, ``[P]``.
+            beyond: steps that episodes may go on for after the time limit. What they bring counts
+                as reward of the last step within it.
         """
         start = time.perf_counter()
         policy, sharing = policy_number(act), starts_shared_by(plan)
         seeds: list[Seed] = [(self.settings.seed, policy, role, sharing, m) for m in indices]
-        trajectories, _, _ = self._collector.collect(
+        limit = self.problem.time_limit
+        trajectories, _, _ = self._collector(limit + beyond).collect(
             plan,
             self.problem.network.bind(act.expand(len(seeds), -1)),
             Streams(seeds, starts=Purpose.LAB_STARTS, actions=Purpose.LAB_ACTIONS),
         )
         self.seconds += time.perf_counter() - start
-        return trajectories
+        return fold(trajectories, limit, self.problem.gamma)
 
-    @cached_property
-    def _collector(self) -> Collector:
-        make = partial(
-            pgzoo_envs.make,
-            self.problem.env,
-            max_episode_steps=self.problem.info.max_episode_steps,
-            discretise=self.problem.policy_kind == "tabular",
-        )
-        return Collector(make)
+    def _collector(self, limit: int) -> Collector:
+        """Of environments with a time limit."""
+        if limit not in self._collectors:
+            make = partial(
+                pgzoo_envs.make,
+                self.problem.env,
+                max_episode_steps=limit,
+                discretise=self.problem.policy_kind == "tabular",
+            )
+            self._collectors[limit] = Collector(make)
+        return self._collectors[limit]
 
     def close(self) -> None:
         """Give the environments back."""
-        self._collector.close()
+        for collector in self._collectors.values():
+            collector.close()
+
+
+def fold(trajectories: Trajectories, limit: int, gamma: float) -> Trajectories:
+    """Episodes cut off at a time limit, with what they went on to earn as reward of the last step.
+
+    Returns from every step on stay what they were.
+
+    Args:
+        trajectories: complete episodes ``[S, N, T]``.
+        limit: steps that remain, at most.
+        gamma: discount factor.
+    """
+    if trajectories.mask.shape[2] <= limit:
+        return trajectories
+    beyond = trajectories.mask[:, :, limit:]
+    follows = gamma * episode_return(trajectories.reward[:, :, limit:], beyond, gamma)
+    kept = trajectories.map(lambda x: x[:, :, :limit].clone(), trajectories.group_size)
+    kept.reward[:, :, -1] += follows
+    kept.truncated[:, :, -1] |= beyond[:, :, 0]
+    return kept
 
 
 def starts_shared_by(plan: Plan) -> int:
@@ -413,7 +459,9 @@ def _fit_critics(
     fitting, fresh = (
         joined_rows(
             [
-                sampler.sample(role, indices, settings.plan, act=problem.acting)
+                sampler.sample(
+                    role, indices, settings.plan, act=problem.acting, beyond=problem.steps_beyond
+                )
                 for indices in _chunks(-(-rows // settings.trajectories), 8)
             ]
         )
@@ -439,19 +487,24 @@ def _reference(
     progress: Progress,
 ) -> Reference:
     """g*: exact on a finite MDP, else the mean of an independent sample of unbiased estimates."""
-    mdp, horizon = problem.exact_mdp, problem.info.max_episode_steps
-    assert horizon is not None
-    if mdp is not None:
-        theta = problem.theta.unsqueeze(0)
-        exact = exact_gradient(mdp, problem.network, theta, horizon=horizon, gamma=problem.gamma)
+    if problem.exact_mdp is not None:
+        exact = exact_gradient(
+            problem.exact_mdp,
+            problem.network,
+            problem.theta.unsqueeze(0),
+            horizon=problem.time_limit,
+            gamma=problem.gamma,
+            continues=problem.limit == "continues",
+        )
         return Reference(exact[0].numpy())
     agent = ReinforceBaseline(baseline="value", gamma=problem.gamma, gamma_t=True)
     network, phi = frozen["state"]
     sums = BlockSums(settings.reference_block_size)
     total = settings.num_blocks * settings.reference_block_size
-    for indices in _chunks(total, sampler.estimates_at_once(1)):
+    beyond = problem.steps_beyond
+    for indices in _chunks(total, sampler.estimates_at_once(1, beyond)):
         progress(indices.start / total, "reference gradient")
-        batch = sampler.sample(REFERENCE, indices, settings.plan, act=problem.theta)
+        batch = sampler.sample(REFERENCE, indices, settings.plan, act=problem.theta, beyond=beyond)
         count = len(indices)
         theta = problem.theta.expand(count, -1)
         outputs = Model(problem.network, theta, network, phi.expand(count, -1)).on(batch)

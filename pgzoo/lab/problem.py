@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -27,6 +28,9 @@ from pgzoo.records.run_folder import RunFolder
 from pgzoo.sampling.seeding import Purpose, generators
 
 MOST_EXACT_STATES = 2_000
+LIMITS = ("ends", "continues")
+NEGLIGIBLE = 1e-3
+"""γ^n of the steps beyond a time limit after which an episode is no longer followed."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,14 @@ class Problem:
         hidden: widths of its hidden layers; critics get the same.
         label: where the parameters are from.
         gamma: discount factor of the objective, from the first state on.
+        limit: what an episode that the time limit T cuts off is still worth. ends: nothing.
+            continues: what the policy would earn by going on,
+
+                J(θ) = E[Σ_{t<T} γ^t r_t + γ^T V(s_T)],
+
+            with the frozen policy's own V, that of no limit, held fixed, so that the gradient is
+            E[Σ_{t<T} γ^t ∇log π(a_t|s_t) Q(s_t, a_t)]: the objective of methods that bootstrap
+            where an episode is cut off. With γ^T near zero, it is that of no limit at all.
         behaviour: parameters of the policy that acts, ``[P]``; None: the same policy.
         source: run folder or file that the parameters are from, if any.
     """
@@ -54,16 +66,24 @@ class Problem:
     hidden: tuple[int, ...]
     label: str
     gamma: float = 1.0
+    limit: str = "ends"
     behaviour: Tensor | None = None
     source: Path | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.gamma <= 1:
             raise UsageError(f"Expected `gamma` between 0 and 1, got {self.gamma:g}.")
+        if self.limit not in LIMITS:
+            raise UsageError(f"Expected `limit` among {', '.join(LIMITS)}; got {self.limit!r}.")
+        if self.limit == "continues" and self.gamma == 1:
+            raise UsageError(
+                "Expected `gamma` below 1 with `limit=continues`, got 1: what follows the time "
+                "limit need not have an end. Try `gamma=0.99`."
+            )
         if self.info.max_episode_steps is None:
             raise UsageError(
                 f"The laboratory samples complete episodes, but {self.env} has no time limit, so "
-                "an episode may never end. Set one with `max_episode_steps`, such as 200."
+                "an episode may never end. Set one, such as `max_episode_steps=200`."
             )
         if self.theta.shape != (self.network.num_params,):
             raise UsageError(
@@ -138,6 +158,25 @@ class Problem:
             source=run,
             **options,
         )
+
+    @property
+    def objective(self) -> str:
+        """What is to be increased, in a few words."""
+        beyond = ", going on beyond the time limit" if self.limit == "continues" else ""
+        return f"γ = {self.gamma:g}{beyond}"
+
+    @property
+    def time_limit(self) -> int:
+        """T: steps after which an episode is cut off."""
+        assert self.info.max_episode_steps is not None
+        return self.info.max_episode_steps
+
+    @property
+    def steps_beyond(self) -> int:
+        """How far to go beyond the time limit until what follows no longer counts."""
+        if self.limit == "ends" or self.gamma == 0:
+            return 0
+        return math.ceil(math.log(NEGLIGIBLE) / math.log(self.gamma))
 
     @property
     def acting(self) -> Tensor:
@@ -290,7 +329,8 @@ def parse_estimators(
     for i, estimator in enumerate(parsed):
         if same := [e.label for e in parsed[:i] if e.agent == estimator.agent]:
             raise UsageError(
-                f"Expected every estimator once, but {estimator.label} and {same[0]} are the same."
+                f"Expected every `estimator` once, but {estimator.label} and {same[0]} are the "
+                "same."
             )
         if same := [e.label for e in parsed[:i] if e.name == estimator.name]:
             raise UsageError(

@@ -122,6 +122,7 @@ def as_json(result: Measurement) -> dict[str, Any]:
         "source": None if p.source is None else str(p.source),
         "parameters_sha256": digest(p.theta),
         "gamma": p.gamma,
+        "limit": p.limit,
         "max_episode_steps": p.info.max_episode_steps,
         "off_policy": p.behaviour is not None,
         **dataclasses.asdict(result.settings),
@@ -227,7 +228,7 @@ def figure(result: Measurement) -> Figure:
 
     p = result.problem
     title = (
-        f"{p.env}, {p.label}, γ = {p.gamma:g}, {result.settings.trajectories} trajectories per "
+        f"{p.env}, {p.label}, {p.objective}, {result.settings.trajectories} trajectories per "
         "estimate"
     )
     panels = [(panel(k), [getattr(r.properties, k) for r in result.rows]) for k in SHOWN]

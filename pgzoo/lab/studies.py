@@ -12,7 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pgzoo.agents.actor_critic import ActorCritic
 from pgzoo.errors import UsageError
+from pgzoo.estimators import discount_weights
 from pgzoo.lab.measurement import REFERENCE, Measurement, Progress, Row, Sampler, Settings, measure
 from pgzoo.lab.problem import Estimator, Problem, parse_estimators, short_label
 from pgzoo.lab.report import (
@@ -28,6 +30,7 @@ from pgzoo.lab.report import (
 from pgzoo.lab.statistics import RATIOS, Comparison
 from pgzoo.policies.score_functions import ScoreFunctions
 from pgzoo.records.run_folder import RunFolder
+from pgzoo.sampling.trajectories import Trajectories
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -112,7 +115,7 @@ class Study:
         """The question, and what was the same in all measurements."""
         p = setup.problem
         facts = {
-            "gamma": f"γ = {p.gamma:g}",
+            "gamma": p.objective,
             "trajectories": f"{setup.settings.trajectories} trajectories per estimate",
         }
         policy = p.label.rpartition(", ")[0] if self.changes == "at" else p.label
@@ -196,12 +199,30 @@ def _group_size(setup: Setup, progress: Progress) -> Iterator[Part]:
 
 
 def _gae(setup: Setup, progress: Progress) -> Iterator[Part]:
+    """With c_t = γ^t, without which even λ = 1 is biased where γ is below 1 (see ``discount``)."""
     if setup.estimators:
         raise UsageError("Expected no `estimator`: this study is of GAE along λ.")
-    result = setup.measure([f"actor-critic:lam={lam:g}" for lam in LAMBDAS], progress)
+    gamma = setup.problem.gamma
+    estimators = [
+        Estimator(
+            f"actor-critic:lam={lam:g},gamma_t=yes",
+            _DiscountedActorCritic.with_options(lam=lam, gamma=gamma),
+        )
+        for lam in LAMBDAS
+    ]
+    result = measure(setup.problem, estimators, setup.settings, progress)
     label = "GAE, frozen critic" if setup.settings.critic == "separate" else "GAE, same data"
     rows = zip(LAMBDAS, result.rows, strict=True) if result.rows else ()
     yield result, [Point(lam, _renamed(row, label)) for lam, row in rows]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _DiscountedActorCritic(ActorCritic):
+    """Actor-critic on complete episodes with c_t = γ^t before every step."""
+
+    def step_weights(self, t: Trajectories) -> Tensor:
+        """Aggregation, times c_t."""
+        return super().step_weights(t) * discount_weights(t.mask, self.gamma)
 
 
 def _discount(setup: Setup, progress: Progress) -> Iterator[Part]:
@@ -245,7 +266,13 @@ def _training(setup: Setup, progress: Progress) -> Iterator[Part]:
             f"Expected {setup.run} to have snapshots of its policies; there are none. Train again."
         )
     for percent in snapshots:
-        problem = Problem.of_run(setup.run, seed=setup.seed, at=percent, gamma=setup.problem.gamma)
+        problem = Problem.of_run(
+            setup.run,
+            seed=setup.seed,
+            at=percent,
+            gamma=setup.problem.gamma,
+            limit=setup.problem.limit,
+        )
         changed = dataclasses.replace(setup, problem=problem)
         yield _at(percent, changed.measure(names, progress))
 
@@ -346,6 +373,7 @@ STUDIES = {
         _gae,
         ("bias_squared", "variance", "mse"),
         "λ of GAE",
+        defaults={"gamma": 0.99, "limit": "continues"},
     ),
     "discount": Study(
         "What is lost by leaving out the factor γᵗ?",
@@ -386,6 +414,19 @@ STUDIES = {
         log_x=True,
     ),
 }
+
+
+def with_defaults(name: str, given: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given, and the study's own defaults beside it.
+
+    Args:
+        name: of a study; others have no defaults of their own.
+        given: fields of ``Settings``, ``Problem`` and ``Setup``.
+    """
+    own = dict(STUDIES[name].defaults) if name in STUDIES else {}
+    if given.get("gamma") == 1:  # going on beyond a time limit needs a γ below 1
+        own.pop("limit", None)
+    return own | dict(given)
 
 
 def run_study(name: str, setup: Setup, folder: Path, progress: Progress) -> StudyResult:

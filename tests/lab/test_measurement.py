@@ -217,7 +217,7 @@ def test_large_policies_are_kept_in_fewer_blocks(monkeypatch):
 
 
 def test_settings_are_checked():
-    with pytest.raises(UsageError, match="separate or same"):
+    with pytest.raises(UsageError, match="`critic` to be separate or same"):
         Settings(critic="seperate")
     with pytest.raises(UsageError, match="`reference_estimates` of at least 1"):
         Settings(reference_estimates=0)
