@@ -20,6 +20,7 @@ LAB_STUDIES = {
     "group-size": "Variance against the group size K.",
     "gae": "Bias and variance of GAE along λ.",
     "discount": "With and without c_t = γ^t.",
+    "starts": "Groups of shared against independent starts.",
     "aggregation": "Sum, step mean and trajectory mean.",
     "rescaling": "Raw variance beside relative variance.",
     "training": "The same estimators along a training run.",
@@ -263,10 +264,10 @@ def _remove_if_empty(folders: Sequence[Path]) -> None:
 
 def _lab_results(name: str, setup: Any, folder: Path, progress: Any, console: Console) -> bool:
     """Measure, write and show; whether it was interrupted."""
-    from pgzoo.cli.lab_tables import print_measurement, print_points
+    from pgzoo.cli.lab_tables import print_measurement, print_study
     from pgzoo.lab import zoo
     from pgzoo.lab.report import write_measurement
-    from pgzoo.lab.studies import STUDIES, run_study
+    from pgzoo.lab.studies import run_study
 
     if name == "measure":
         result = setup.measure(zoo(), progress)
@@ -276,8 +277,7 @@ def _lab_results(name: str, setup: Any, folder: Path, progress: Any, console: Co
         progress.stop()
         print_measurement(console, result)
         return result.interrupted
-    points, interrupted = run_study(name, setup, folder, progress)
+    found = run_study(name, setup, folder, progress)
     progress.stop()
-    study = STUDIES[name]
-    print_points(console, study.title(setup), study.x_title, study.panels, points)
-    return interrupted
+    print_study(console, found)
+    return found.interrupted

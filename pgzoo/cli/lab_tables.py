@@ -13,12 +13,12 @@ from rich.table import Table
 
 from pgzoo.lab.problem import short_label
 from pgzoo.lab.report import in_words
-from pgzoo.lab.statistics import VERDICTS
+from pgzoo.lab.statistics import RATIOS, VERDICTS
 from pgzoo.records.intervals import Interval
 
 if TYPE_CHECKING:
     from pgzoo.lab.measurement import Measurement
-    from pgzoo.lab.report import Point
+    from pgzoo.lab.studies import StudyResult
 
 COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "collapse_padding": True, "pad_edge": False}
 VERDICT_STYLES = dict(zip(VERDICTS, ("green", "yellow", "red", "dim"), strict=True))
@@ -99,20 +99,35 @@ def _table(title: str, columns: Sequence[str], x_title: str = "") -> Table:
     return table
 
 
-def print_points(
-    console: Console,
-    title: str,
-    x_title: str,
-    quantities: Sequence[str],
-    points: Sequence[Point],
-) -> None:
+def print_study(console: Console, result: StudyResult) -> None:
     """A study's table on screen; intervals are in ``lab.csv`` and the figure."""
-    console.print(title, highlight=False, markup=False)
-    table = _table("", [q.replace("_", " ") for q in quantities], x_title)
-    for point in points:
-        cells = [_number(getattr(point.row.properties, q).point) for q in quantities]
-        x = [f"{point.x:g}"] if x_title else []
+    study = result.study
+    console.print(result.title, highlight=False, markup=False)
+    table = _table("", [q.replace("_", " ") for q in study.panels], study.x_title)
+    for point in result.points:
+        cells = [_number(getattr(point.row.properties, q).point) for q in study.panels]
+        x = [f"{point.x:g}"] if study.x_title else []
         table.add_row(*x, escape(short_label(point.row.estimator)), *cells)
+    console.print(table)
+    if result.contrasts:
+        _print_contrasts(console, result)
+
+
+def _print_contrasts(console: Console, result: StudyResult) -> None:
+    assert result.study.contrast is not None
+    one, other = result.study.contrast
+    table = _table(f"{one} against {other}", ("quantity", "95% interval", "p"))
+    table.columns[2].no_wrap = True
+    for contrast in result.contrasts:
+        label = short_label(contrast.a.removesuffix(one).rstrip(":,"))
+        kind = "ratio" if contrast.quantity in RATIOS else "difference"
+        p = contrast.found.p_value
+        table.add_row(
+            escape(label),
+            f"{contrast.quantity.replace('_', ' ')}, {kind}",
+            _short(contrast.found.interval),
+            "<0.0001" if p < 1e-4 else f"{p:.4f}" if p <= 1 else "unknown",
+        )
     console.print(table)
 
 

@@ -15,6 +15,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property, partial
 
 import numpy as np
 import pgzoo_envs
@@ -44,8 +45,9 @@ from pgzoo.lab.statistics import (
 from pgzoo.learning.gradients import gradient_estimates
 from pgzoo.policies.model import Model, Outputs
 from pgzoo.policies.networks import MLP, Network
-from pgzoo.sampling.collect import collect_episodes
-from pgzoo.sampling.seeding import Purpose, Seed, generators, start_seeds
+from pgzoo.sampling.collect import Collector
+from pgzoo.sampling.plan import Episodes, Groups, Plan
+from pgzoo.sampling.seeding import Purpose, Seed, Streams
 from pgzoo.sampling.trajectories import Trajectories, joined_rows
 
 LEAST_BLOCKS, MOST_BLOCKS = 20, 100
@@ -85,16 +87,21 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.critic not in ("separate", "same"):
-            raise UsageError(f"Expected --critic separate or same, got {self.critic!r}.")
+            raise UsageError(f"Expected `critic` separate or same, got {self.critic!r}.")
         if self.reference_estimates is not None and self.reference_estimates < 1:
             raise UsageError(
-                f"Expected --reference-estimates of at least 1, got {self.reference_estimates}."
+                f"Expected `reference_estimates` of at least 1, got {self.reference_estimates}."
             )
         least = {"trajectories": 1, "estimates": 2, "critic_trajectories": 1, "seed": 0}
         for name, bound in least.items():
             if getattr(self, name) < bound:
-                flag = "--" + name.replace("_", "-")
-                raise UsageError(f"Expected {flag} of at least {bound}, got {getattr(self, name)}.")
+                got = getattr(self, name)
+                raise UsageError(f"Expected `{name}` of at least {bound}, got {got}.")
+
+    @property
+    def plan(self) -> Episodes:
+        """Independent episodes, of what is sampled beside the estimates."""
+        return Episodes(episodes=self.trajectories)
 
     @property
     def block_size(self) -> int:
@@ -215,7 +222,6 @@ class Sampler:
     problem: Problem
     settings: Settings
     seconds: float = 0.0
-    _envs: pgzoo_envs.ReplicatedVectorEnv | None = field(default=None, repr=False)
 
     def estimates_at_once(self, num_estimators: int) -> int:
         """How many estimates fit into memory together, with their trajectories."""
@@ -230,36 +236,41 @@ class Sampler:
         return max(1, min(NUMBERS_IN_MEMORY // per_estimate, MOST_ROWS // rows))
 
     def sample(
-        self, role: int, indices: range, rows: int, group_size: int = 1, *, act: Tensor
+        self, role: int, indices: range, plan: Episodes | Groups, *, act: Tensor
     ) -> Trajectories:
-        """Trajectories ``[S, N, T]`` of the estimates with these numbers."""
+        """Trajectories ``[S, N, T]`` of the estimates with these numbers.
+
+        Groups of independent starts are the very trajectories of independent episodes.
+        """
         start = time.perf_counter()
-        policy = policy_number(act)
-        seeds: list[Seed] = [(self.settings.seed, policy, role, group_size, m) for m in indices]
-        total = len(seeds) * rows
-        if self._envs is None or self._envs.num_envs != total:
-            self.close()
-            self._envs = pgzoo_envs.make(
-                self.problem.env,
-                total,
-                max_episode_steps=self.problem.info.max_episode_steps,
-                discretise=self.problem.policy_kind == "tabular",
-            )
-        trajectories = collect_episodes(
-            self._envs,
+        policy, sharing = policy_number(act), starts_shared_by(plan)
+        seeds: list[Seed] = [(self.settings.seed, policy, role, sharing, m) for m in indices]
+        trajectories, _, _ = self._collector.collect(
+            plan,
             self.problem.network.bind(act.expand(len(seeds), -1)),
-            start_seeds(seeds, rows, 0, group_size=group_size, purpose=Purpose.LAB_STARTS),
-            generators(seeds, Purpose.LAB_ACTIONS),
-            group_size=group_size,
+            Streams(seeds, starts=Purpose.LAB_STARTS, actions=Purpose.LAB_ACTIONS),
         )
         self.seconds += time.perf_counter() - start
         return trajectories
 
+    @cached_property
+    def _collector(self) -> Collector:
+        make = partial(
+            pgzoo_envs.make,
+            self.problem.env,
+            max_episode_steps=self.problem.info.max_episode_steps,
+            discretise=self.problem.policy_kind == "tabular",
+        )
+        return Collector(make)
+
     def close(self) -> None:
         """Give the environments back."""
-        if self._envs is not None:
-            self._envs.close()
-            self._envs = None
+        self._collector.close()
+
+
+def starts_shared_by(plan: Plan) -> int:
+    """How many adjacent trajectories start from one state."""
+    return plan.group_size if getattr(plan, "starts", "shared") == "shared" else 1
 
 
 def measure(
@@ -333,11 +344,11 @@ def _sample_all(
 ) -> Iterator[int]:
     """Fill the sums, plan by plan and chunk by chunk; yields how many estimates are done."""
     total = settings.num_blocks * settings.block_size
-    plans = sorted({e.group_size for e in estimators})
+    plans = [e.agent.plan.of_episodes(settings.trajectories) for e in estimators]
     for indices in _chunks(total, sampler.estimates_at_once(len(estimators))):
-        for plan in plans:
-            members = [i for i, e in enumerate(estimators) if e.group_size == plan]
-            batch = sampler.sample(SAMPLE, indices, settings.trajectories, plan, act=problem.acting)
+        for plan in dict.fromkeys(plans):
+            members = [i for i, mine in enumerate(plans) if mine == plan]
+            batch = sampler.sample(SAMPLE, indices, plan, act=problem.acting)
             chosen = [estimators[i] for i in members]
             pairs = _with_outputs(problem, chosen, settings, frozen, batch, indices)
             estimates = gradient_estimates(pairs).double().numpy()
@@ -402,7 +413,7 @@ def _fit_critics(
     fitting, fresh = (
         joined_rows(
             [
-                sampler.sample(role, indices, settings.trajectories, act=problem.acting)
+                sampler.sample(role, indices, settings.plan, act=problem.acting)
                 for indices in _chunks(-(-rows // settings.trajectories), 8)
             ]
         )
@@ -440,7 +451,7 @@ def _reference(
     total = settings.num_blocks * settings.reference_block_size
     for indices in _chunks(total, sampler.estimates_at_once(1)):
         progress(indices.start / total, "reference gradient")
-        batch = sampler.sample(REFERENCE, indices, settings.trajectories, act=problem.theta)
+        batch = sampler.sample(REFERENCE, indices, settings.plan, act=problem.theta)
         count = len(indices)
         theta = problem.theta.expand(count, -1)
         outputs = Model(problem.network, theta, network, phi.expand(count, -1)).on(batch)
@@ -456,6 +467,14 @@ def _origin(reference: Reference) -> str:
         return "exact"
     count = f"{reference.estimates:,}"
     return f"mean of {count} independent estimates of REINFORCE with a learned baseline"
+
+
+def plan_in_words(plan: Plan) -> str:
+    """As in ``lab.csv``."""
+    if plan.group_size == 1:
+        return "independent"
+    words = f"groups of {plan.group_size}"
+    return words if starts_shared_by(plan) > 1 else f"{words}, independent starts"
 
 
 def _rows(
@@ -474,7 +493,7 @@ def _rows(
         Row(
             estimator=e.label,
             agent=e.agent,
-            plan="independent" if e.group_size == 1 else f"groups of {e.group_size}",
+            plan=plan_in_words(e.agent.plan),
             estimates=b.estimates,
             steps=n.mean,
             properties=r,

@@ -166,7 +166,7 @@ class Estimator:
 
     Attributes:
         label: as the user wrote it.
-        agent: its hyperparameters; batch size and group size are the experiment's.
+        agent: its hyperparameters; of segments, complete episodes take the place.
     """
 
     label: str

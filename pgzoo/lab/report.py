@@ -127,13 +127,13 @@ def as_json(result: Measurement) -> dict[str, Any]:
         **dataclasses.asdict(result.settings),
         "reference": result.reference,
         "gradient_norm": float(np.linalg.norm(result.gradient)),
-        "explained_variance": {k: _finite(v) for k, v in result.explained_variance.items()},
+        "explained_variance": {k: finite(v) for k, v in result.explained_variance.items()},
         "seconds": result.seconds,
         "interrupted": result.interrupted,
         "versions": {name: version(name) for name in ("pgzoo", *LIBRARIES)},
         "estimators": {row.estimator: flat_options(row.agent) for row in result.rows},
         "rows": [
-            {k: _finite(v) if isinstance(v, float) else v for k, v in flat(row).items()}
+            {k: finite(v) if isinstance(v, float) else v for k, v in flat(row).items()}
             | {"in_words": in_words(row)}
             for row in result.rows
         ],
@@ -150,7 +150,7 @@ def comparisons(result: Measurement) -> dict[str, dict[str, dict[str, list[Any]]
     def one(a: Row, b: Row, quantity: str) -> list[Any]:
         found = compare(a.figures, b.figures, quantity)
         numbers = (*dataclasses.astuple(found.interval), found.p_value)
-        return [_finite(float(f"{x:.6g}")) for x in numbers]
+        return [finite(float(f"{x:.6g}")) for x in numbers]
 
     return {
         quantity: {
@@ -161,7 +161,8 @@ def comparisons(result: Measurement) -> dict[str, dict[str, dict[str, list[Any]]
     }
 
 
-def _finite(x: float) -> float | str | None:
+def finite(x: float) -> float | str | None:
+    """As JSON has it: what is not known is null."""
     if np.isinf(x):
         return "inf" if x > 0 else "-inf"
     return None if np.isnan(x) else x
@@ -216,7 +217,7 @@ def explained_writing(folder: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise UsageError(
-            f"Cannot write to {folder}: {error.strerror}. Make room, or choose another --out."
+            f"Cannot write to {folder}: {error.strerror}. Make room, or choose another `out`."
         ) from error
 
 

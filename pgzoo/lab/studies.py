@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -19,11 +19,13 @@ from pgzoo.lab.report import (
     Point,
     as_json,
     explained_writing,
+    finite,
     flat,
     panel,
     write_events,
     write_tables,
 )
+from pgzoo.lab.statistics import RATIOS, Comparison
 from pgzoo.policies.score_functions import ScoreFunctions
 from pgzoo.records.run_folder import RunFolder
 
@@ -92,6 +94,9 @@ class Study:
         x_title: of the horizontal axis; empty where the points are estimators side by side.
         log_x: logarithmic horizontal axis.
         changes: the option that is not the user's to choose, for the study goes through it.
+        contrast: endings of labels: each estimator with the one is compared with the same with the
+            other, by the panels' quantities.
+        defaults: of ``Settings``, ``Problem`` and ``Setup``, where this study has its own.
     """
 
     question: str
@@ -100,6 +105,8 @@ class Study:
     x_title: str = ""
     log_x: bool = False
     changes: Literal["", "trajectories", "group_size", "gamma", "at"] = ""
+    contrast: tuple[str, str] | None = None
+    defaults: Mapping[str, Any] = field(default_factory=dict)
 
     def title(self, setup: Setup) -> str:
         """The question, and what was the same in all measurements."""
@@ -111,6 +118,47 @@ class Study:
         policy = p.label.rpartition(", ")[0] if self.changes == "at" else p.label
         same = [p.env, policy, *(v for k, v in facts.items() if k != self.changes)]
         return f"{self.question}\n{', '.join(same)}"
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """How one estimator differs from another, of the study's own choice.
+
+    Attributes:
+        a: label of the one.
+        b: label of the other.
+        quantity: in which they are compared.
+        found: a relative to b.
+    """
+
+    a: str
+    b: str
+    quantity: str
+    found: Comparison
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """What ``run_study`` found.
+
+    Attributes:
+        study: what was asked.
+        setup: of what.
+        points: the answers.
+        contrasts: between estimators.
+        interrupted: whether it was ended early.
+    """
+
+    study: Study
+    setup: Setup
+    points: tuple[Point, ...]
+    contrasts: tuple[Contrast, ...]
+    interrupted: bool
+
+    @property
+    def title(self) -> str:
+        """The question, and what was the same in all measurements."""
+        return self.study.title(self.setup)
 
 
 def _at(x: float | str, result: Measurement) -> Part:
@@ -132,7 +180,7 @@ def _group_size(setup: Setup, progress: Progress) -> Iterator[Part]:
     n = setup.settings.trajectories
     if n % GROUP_SIZES[-1]:
         raise UsageError(
-            f"Expected --trajectories to be a multiple of {GROUP_SIZES[-1]}, the largest group of "
+            f"Expected `trajectories` to be a multiple of {GROUP_SIZES[-1]}, the largest group of "
             f"this study; got {n}."
         )
     for k in GROUP_SIZES:
@@ -149,7 +197,7 @@ def _group_size(setup: Setup, progress: Progress) -> Iterator[Part]:
 
 def _gae(setup: Setup, progress: Progress) -> Iterator[Part]:
     if setup.estimators:
-        raise UsageError("Expected no --estimator: this study is of GAE along λ.")
+        raise UsageError("Expected no `estimator`: this study is of GAE along λ.")
     result = setup.measure([f"actor-critic:lam={lam:g}" for lam in LAMBDAS], progress)
     label = "GAE, frozen critic" if setup.settings.critic == "separate" else "GAE, same data"
     rows = zip(LAMBDAS, result.rows, strict=True) if result.rows else ()
@@ -189,7 +237,7 @@ def _rescaling(setup: Setup, progress: Progress) -> Iterator[Part]:
 
 def _training(setup: Setup, progress: Progress) -> Iterator[Part]:
     if setup.run is None:
-        raise UsageError("Expected --run RUN: this study follows the policy of a training run.")
+        raise UsageError("Expected `run`: this study follows the policy of a training run.")
     names = ("reinforce", "reinforce-baseline:baseline=value", "reinforce++", "rloo", "grpo")
     snapshots = RunFolder.open(setup.run).snapshots()
     if not snapshots:
@@ -242,7 +290,7 @@ def _ascent(setup: Setup, progress: Progress) -> tuple[Tensor, float]:
     direction = direction / length
     sampler = Sampler(problem, settings)
     try:
-        batch = sampler.sample(REFERENCE, range(1), settings.trajectories, act=problem.theta)
+        batch = sampler.sample(REFERENCE, range(1), settings.plan, act=problem.theta)
     finally:
         sampler.close()
     scores = ScoreFunctions(problem.network, problem.theta.unsqueeze(0), batch)
@@ -252,6 +300,28 @@ def _ascent(setup: Setup, progress: Progress) -> tuple[Tensor, float]:
     weights[0, torch.arange(len(chosen)), chosen[:, 0], chosen[:, 1]] = 1.0
     along = scores.weighted_sums(weights)[0] @ direction
     return direction, float(along.square().mean())
+
+
+SHARED, INDEPENDENT = "starts=shared", "starts=independent"
+
+
+def _starts(setup: Setup, progress: Progress) -> Iterator[Part]:
+    estimators = setup.parsed(("rloo", "rloo:reward_to_go=yes", "grpo"))
+    for estimator in estimators:
+        if estimator.group_size == 1:
+            raise UsageError(
+                f"Expected estimators that sample in groups, got {estimator.label}: alone, every "
+                "trajectory has a start of its own."
+            )
+    both = [_with(e.label, ending) for e in estimators for ending in (SHARED, INDEPENDENT)]
+    changed = dataclasses.replace(setup, estimators=tuple(both))
+    yield _at("", changed.measure((), progress))
+
+
+def _with(estimator: str, option: str) -> str:
+    """An estimator as it is written, with a further option."""
+    has_options = ":" in estimator.rpartition(".py:")[2]
+    return f"{estimator}{',' if has_options else ':'}{option}"
 
 
 STUDIES = {
@@ -284,6 +354,13 @@ STUDIES = {
         "discount factor γ",
         changes="gamma",
     ),
+    "starts": Study(
+        "Does a shared start lower the variance, at the same number of trajectories?",
+        _starts,
+        ("relative_variance", "variance", "cosine"),
+        contrast=(SHARED, INDEPENDENT),
+        defaults={"estimates": 2_000},
+    ),
     "aggregation": Study(
         "What do sum, step mean and trajectory mean do where return is length?",
         _aggregation,
@@ -311,9 +388,7 @@ STUDIES = {
 }
 
 
-def run_study(
-    name: str, setup: Setup, folder: Path, progress: Progress
-) -> tuple[list[Point], bool]:
+def run_study(name: str, setup: Setup, folder: Path, progress: Progress) -> StudyResult:
     """Run a study and write ``lab.json``, ``lab.csv`` and its figure.
 
     Files are written anew after every measurement, so that an interruption, or an estimator of
@@ -324,29 +399,32 @@ def run_study(
         setup: policy, environment and budget.
         folder: for the results.
         progress: called as by ``measure``.
-
-    Returns:
-        the points, and whether it was interrupted.
     """
     study = STUDIES[name]
     points: list[Point] = []
+    contrasts: list[Contrast] = []
     parts: list[dict[str, Any]] = []
+
+    def found(*, interrupted: bool = False) -> StudyResult:
+        return StudyResult(study, setup, tuple(points), tuple(contrasts), interrupted)
 
     def write(*, interrupted: bool = False) -> None:
         rows = [{"x": p.x, **flat(p.row)} for p in points]
         about = {"study": name, "question": study.question, "interrupted": interrupted}
-        write_tables(folder, about | {"parts": parts}, rows)
+        said = {"contrasts": [_contrast_as_json(c) for c in contrasts]} if study.contrast else {}
+        write_tables(folder, about | said | {"parts": parts}, rows)
 
     def draw() -> None:
         from pgzoo.records.plots import save
 
         with explained_writing(folder):
-            save(_figure(study, study.title(setup), points), folder / name)
+            save(figure(found()), folder / name)
             write_events(folder, [(_event_step(p.x), p.row) for p in points])
 
     try:
         for result, new in study.run(setup, progress):
             points += new
+            contrasts += _contrasts(study, result)
             parts.append({"x": sorted({p.x for p in new})} | as_json(result))
             if result.interrupted:
                 raise KeyboardInterrupt
@@ -358,9 +436,36 @@ def run_study(
         draw()
         if isinstance(stop, UsageError):
             raise
-        return points, True
+        return found(interrupted=True)
     draw()
-    return points, False
+    return found()
+
+
+def _contrasts(study: Study, result: Measurement) -> list[Contrast]:
+    if study.contrast is None:
+        return []
+    one, other = study.contrast
+    labels = [row.estimator for row in result.rows if row.estimator.endswith(one)]
+    return [
+        Contrast(a, b, quantity, result.compare(a, b, quantity))
+        for a in labels
+        for b in [a.removesuffix(one) + other]
+        for quantity in study.panels
+    ]
+
+
+def _contrast_as_json(contrast: Contrast) -> dict[str, Any]:
+    low, high = contrast.found.interval.low, contrast.found.interval.high
+    return {
+        "a": contrast.a,
+        "b": contrast.b,
+        "quantity": contrast.quantity,
+        "kind": "ratio" if contrast.quantity in RATIOS else "difference",
+        "point": finite(contrast.found.interval.point),
+        "low": finite(low),
+        "high": finite(high),
+        "p_value": finite(contrast.found.p_value),
+    }
 
 
 def _event_step(x: float | str) -> int:
@@ -368,9 +473,11 @@ def _event_step(x: float | str) -> int:
     return 0 if isinstance(x, str) else round(x if x == round(x) and x > 1 else 1000 * x)
 
 
-def _figure(study: Study, title: str, points: Sequence[Point]) -> Figure:
+def figure(result: StudyResult) -> Figure:
+    """Curves along what the study changes, or estimators side by side."""
     from pgzoo.records.plots import Line, curves, dots
 
+    study, points, title = result.study, result.points, result.title
     if not study.x_title:
         rows = [p.row for p in points]
         panels = [(panel(k), [getattr(r.properties, k) for r in rows]) for k in study.panels]

@@ -17,6 +17,7 @@ from pgzoo.learning.evaluate import EPISODES, evaluate
 from pgzoo.learning.progress import Clock, Report
 from pgzoo.learning.state import TrainState
 from pgzoo.learning.trainer import Iteration, Trainer, make_collector
+from pgzoo.learning.update import Networks
 from pgzoo.records import columns
 from pgzoo.records.intervals import share_interval
 from pgzoo.records.metrics_file import MetricsFile
@@ -80,11 +81,11 @@ def _starting_state(trainer: Trainer, folder: RunFolder) -> TrainState:
     checkpoint = folder.load_checkpoint()
     if checkpoint is None:
         return trainer.initial_state()
-    return load_state(folder, trainer.device)
+    return load_state(folder, trainer.networks, trainer.device)
 
 
-def load_state(folder: RunFolder, device: str) -> TrainState:
-    """The last checkpoint.
+def load_state(folder: RunFolder, networks: Networks, device: str) -> TrainState:
+    """The last checkpoint, held against the networks that it must be of.
 
     Raises:
         UsageError: if there is none, or it is damaged.
@@ -93,11 +94,13 @@ def load_state(folder: RunFolder, device: str) -> TrainState:
     if checkpoint is None:
         raise UsageError(f"{folder.path} has no checkpoint yet. Go on with its training first.")
     try:
-        return TrainState.from_checkpoint(*checkpoint, device)
+        state = TrainState.from_checkpoint(*checkpoint, device)
+        networks.check(state.learners)
+        return state
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(
-            f"The checkpoint of {folder.path} is damaged: {error}. Restore it from a copy, or "
-            "start the run anew elsewhere."
+            f"The checkpoint of {folder.path} is damaged: {str(error).rstrip('.')}. Restore it "
+            "from a copy, or start the run anew elsewhere."
         ) from error
 
 

@@ -20,7 +20,9 @@ from pgzoo.errors import UsageError
 from pgzoo.learning.evaluate import EPISODES, evaluate
 from pgzoo.learning.loop import TrainingInterrupted, load_state, run_training
 from pgzoo.learning.progress import Manner, Report, display
+from pgzoo.learning.state import TrainState
 from pgzoo.learning.trainer import Trainer, describe_env, make_collector
+from pgzoo.learning.update import Networks
 from pgzoo.options import build, flat
 from pgzoo.policies.networks import Network, make_policy
 from pgzoo.policies.policy import Policy
@@ -238,7 +240,7 @@ class Run:
         if episodes < 1:
             raise UsageError(f"Expected `episodes` of at least 1, got {episodes}.")
         device = self._device()
-        state = load_state(self._folder, device)
+        state = self._state(device)
         alive = [i for i, r in enumerate(state.replicas) if r.failed is None]
         table = pd.DataFrame(np.nan, index=range(episodes), columns=list(self.config.seeds))
         table.columns.name, table.index.name = "seed", "episode"
@@ -262,7 +264,7 @@ class Run:
     @property
     def failed(self) -> dict[int, str]:
         """Seeds whose training was stopped, with the reason."""
-        replicas = load_state(self._folder, "cpu").replicas
+        replicas = self._state("cpu").replicas
         return {r.seed: r.failed for r in replicas if r.failed is not None}
 
     def policy(self, seed: int | None = None) -> Policy:
@@ -271,13 +273,17 @@ class Run:
         if seed not in self.config.seeds:
             known = ", ".join(map(str, self.config.seeds))
             raise UsageError(f"Expected a `seed` of {self.path} ({known}), got {seed}.")
-        theta = load_state(self._folder, "cpu").learners.policy.values
+        theta = self._state("cpu").learners.policy.values
         env = describe(self.config.env, self.config.max_episode_steps)
         discretiser = None
         if self.config.policy_kind == "tabular":
             discretiser = DISCRETISERS.get(self.config.env)
         row = theta[self.config.seeds.index(seed)]
         return Policy(self._network(), row, env.observation_space, discretiser, seed)
+
+    def _state(self, device: str) -> TrainState:
+        """The last checkpoint."""
+        return load_state(self._folder, Networks(self._network()), device)
 
     def _device(self) -> str:
         """The run's own, or the CPU if that is not to be had here."""

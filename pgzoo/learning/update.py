@@ -41,9 +41,17 @@ class Parameters:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Parameters:
-        """The inverse of ``tensors``."""
-        state = AdamState(tensors["mean"], tensors["square"], tensors["count"])
-        return cls(tensors["values"], state)
+        """The inverse of ``tensors``.
+
+        Raises:
+            KeyError, ValueError: if they are not those of one matrix.
+        """
+        values, count = tensors["values"], tensors["count"]
+        shapes = {"mean": values.shape, "square": values.shape, "count": (len(values), 1)}
+        for name, shape in shapes.items():
+            if tensors[name].shape != shape:
+                raise ValueError(f"{name} is {list(tensors[name].shape)}, not {list(shape)}")
+        return cls(values, AdamState(tensors["mean"], tensors["square"], count))
 
     def rows(self, index: Tensor) -> Parameters:
         """The given replicas."""
@@ -98,6 +106,18 @@ class Networks:
 
     policy: Network
     critic: Network | None = None
+
+    def check(self, learners: Learners) -> None:
+        """Raise a ``ValueError`` unless the parameters are these networks'."""
+        pairs = [("policy", self.policy, learners.policy)]
+        if self.critic is not None and learners.critic is not None:
+            pairs.append(("critic", self.critic, learners.critic))
+        for name, network, parameters in pairs:
+            width = parameters.values.shape[1:]
+            if width != (network.num_params,):
+                raise ValueError(
+                    f"its {name} has {list(width)} parameters, the network {network.num_params}"
+                )
 
     def model(self, learners: Learners) -> Model:
         """The networks with their parameters."""

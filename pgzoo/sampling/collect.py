@@ -6,6 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -249,8 +250,11 @@ def _by_replica(
     if not finished:
         return [FinishedEpisodes([], []) for _ in range(num_replicas)]
     rows, returns, lengths = (np.concatenate(x) for x in zip(*finished, strict=True))
-    mine = [rows // num_rows == s for s in range(num_replicas)]
-    return [FinishedEpisodes(returns[m].tolist(), lengths[m].tolist()) for m in mine]
+    replica = rows // num_rows
+    order = replica.argsort(kind="stable")
+    returns, lengths = returns[order].tolist(), lengths[order].tolist()
+    ends = np.bincount(replica, minlength=num_replicas).cumsum().tolist()
+    return [FinishedEpisodes(returns[a:b], lengths[a:b]) for a, b in pairwise([0, *ends])]
 
 
 def sample_actions(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:

@@ -70,8 +70,10 @@ class Ongoing:
         length = put("length")
         longest = int(length.max())
         theirs = np.concatenate([self.actions[replicas], actions], axis=2)
-        taken = _latest(self.actions.astype(theirs.dtype), longest)
+        taken = np.zeros((*length.shape, longest), theirs.dtype)
         taken[replicas] = _latest(theirs, longest)
+        if not replicas.all():
+            taken[~replicas] = _latest(self.actions[~replicas], longest)
         return Ongoing(put("episode"), length, put("returns"), put("ended"), taken)
 
     def tensors(self) -> dict[str, Tensor]:
@@ -94,16 +96,16 @@ class Ongoing:
         episode, length, returns, ended, actions = (arrays[name] for name in names)
         for name, kind in (("episode", "i"), ("length", "i"), ("returns", "f"), ("ended", "b")):
             array = arrays[name]
-            _expect(array.dtype.kind == kind, f"`{name}` of another type", str(array.dtype))
+            _expect(array.dtype.kind == kind, f"{name} of another type", str(array.dtype))
             fits = array.ndim == 2 and array.shape == episode.shape
-            _expect(fits, f"`{name}` for each replica and row", str(array.shape))
-        _expect(actions.dtype.kind in "iu", "`actions` that are integers", str(actions.dtype))
-        _expect(actions.ndim == 1, "`actions` in a single row", str(actions.shape))
+            _expect(fits, f"{name} for each replica and row", str(array.shape))
+        _expect(actions.dtype.kind in "iu", "actions that are integers", str(actions.dtype))
+        _expect(actions.ndim == 1, "actions in a single row", str(actions.shape))
         for name in ("episode", "length", "actions"):
             least = int(arrays[name].min(initial=0))
-            _expect(least >= 0, f"`{name}` of at least 0", str(least))
+            _expect(least >= 0, f"{name} of at least 0", str(least))
         total = sum(length.ravel().tolist())
-        _expect(total == len(actions), f"{total} actions, as `length` says", str(len(actions)))
+        _expect(total == len(actions), f"{total} actions, as length says", str(len(actions)))
         _expect(bool((length > 0)[ended].all()), "actions of every episode that ended", "none")
         longest = int(length.max(initial=0))
         rows = np.zeros((*length.shape, longest), actions.dtype)

@@ -17,6 +17,7 @@ from pgzoo.lab import measurement as measure_module
 from pgzoo.lab.measurement import Sampler
 from pgzoo.lab.report import as_json, figure, flat, in_words
 from pgzoo.lab.statistics import RESCALED, TURNED, UNBIASED, UNCLEAR
+from pgzoo.sampling.plan import Episodes, Groups
 from tests.lab.toy import ACTIONS, STATES, TOY
 
 LAKE = Problem.initial("FrozenLake-v1", policy_kind="tabular", max_episode_steps=20)
@@ -24,6 +25,7 @@ SMALL = dataclasses.replace(
     Problem.initial(TOY, policy_kind="tabular"),
     theta=torch.randn(STATES * ACTIONS, generator=torch.Generator().manual_seed(0)),
 )
+EIGHT = Episodes(episodes=8)
 POLE = Problem.initial("CartPole-v1", hidden=(8,), max_episode_steps=30)
 
 
@@ -103,7 +105,7 @@ def test_two_policies_share_neither_starts_nor_noise_and_one_policy_all_of_them(
     def sampled(problem, seed=0):
         sampler = Sampler(problem, Settings(seed=seed))
         try:
-            return sampler.sample(measure_module.SAMPLE, range(2), 8, act=problem.acting)
+            return sampler.sample(measure_module.SAMPLE, range(2), EIGHT, act=problem.acting)
         finally:
             sampler.close()
 
@@ -124,9 +126,9 @@ def test_every_plan_gets_the_same_number_of_trajectories(monkeypatch):
     asked = []
     original = Sampler.sample
 
-    def spy(self, role, indices, rows, group_size=1, *, act):
-        batch = original(self, role, indices, rows, group_size, act=act)
-        asked.append((role, group_size, tuple(batch.mask.shape[:2])))
+    def spy(self, role, indices, plan, **options):
+        batch = original(self, role, indices, plan, **options)
+        asked.append((role, plan.group_size, tuple(batch.mask.shape[:2])))
         return batch
 
     monkeypatch.setattr(Sampler, "sample", spy)
@@ -134,6 +136,24 @@ def test_every_plan_gets_the_same_number_of_trajectories(monkeypatch):
     sampled = {(k, shape) for role, k, shape in asked if role == measure_module.SAMPLE}
     assert {shape[1] for _, shape in sampled} == {8}
     assert {k for k, _ in sampled} == {1, 2, 4}
+
+
+def test_independent_starts_of_groups_are_independent_episodes():
+    def starts(plan):
+        sampler = Sampler(POLE, Settings())
+        try:
+            batch = sampler.sample(measure_module.SAMPLE, range(3), plan, act=POLE.acting)
+        finally:
+            sampler.close()
+        return batch.group_size, batch.obs[:, :, 0]
+
+    shared = starts(Groups(episodes=8, group_size=4))
+    apart = starts(Groups(episodes=8, group_size=4, starts="independent"))
+    alone = starts(EIGHT)
+    assert (shared[0], apart[0], alone[0]) == (4, 4, 1)
+    assert torch.equal(apart[1], alone[1])
+    assert len(apart[1].flatten(0, 1).unique(dim=0)) == 3 * 8
+    assert len(shared[1].flatten(0, 1).unique(dim=0)) == 3 * 2
 
 
 def test_ctrl_c_keeps_complete_estimates(monkeypatch):
@@ -199,7 +219,7 @@ def test_large_policies_are_kept_in_fewer_blocks(monkeypatch):
 def test_settings_are_checked():
     with pytest.raises(UsageError, match="separate or same"):
         Settings(critic="seperate")
-    with pytest.raises(UsageError, match="--reference-estimates of at least 1"):
+    with pytest.raises(UsageError, match="`reference_estimates` of at least 1"):
         Settings(reference_estimates=0)
 
 
@@ -232,13 +252,13 @@ def test_figures_of_a_user_s_estimator_equal_those_of_the_zoo(tmp_path):
 def test_problems_are_checked():
     with pytest.raises(UsageError, match="no time limit"):
         Problem.initial("CliffWalking-v1", policy_kind="tabular")
-    with pytest.raises(UsageError, match="--gamma between 0 and 1, got 2"):
+    with pytest.raises(UsageError, match="`gamma` between 0 and 1, got 2"):
         Problem.initial("CartPole-v1", gamma=2.0)
     with pytest.raises(UsageError, match=r"Expected parameters \[64\]"):
         dataclasses.replace(LAKE, theta=torch.zeros(3))
     with pytest.raises(UsageError, match="finite parameters"):
         dataclasses.replace(LAKE, theta=torch.full((64,), torch.nan))
-    with pytest.raises(UsageError, match="--estimates of at least 2"):
+    with pytest.raises(UsageError, match="`estimates` of at least 2"):
         Settings(estimates=1)
 
 
@@ -249,12 +269,12 @@ def test_problems_are_checked():
         ("rloo:colour=red", "got 'colour=red'"),
         ("rloo:group_size", "got 'group_size'"),
         ("rloo:group_size=3", "groups of 3 .* to fill the 8 trajectories"),
-        ("rloo:group_size=two", "to be int, got 'two'"),
+        ("rloo:group_size=two", "to be a whole number, got 'two'"),
         ("rloo:reward_to_go=maybe", "to be yes or no, got 'maybe'"),
         ("reinforce:aggregation=all", "sum, step-mean, trajectory-mean, got 'all'"),
         ("rloo:episodes=64", "that change an estimate"),
-        ("rloo:group_size=0", "--group-size of at least"),
-        ("actor-critic:lam=2", "--lam between 0 and 1, got 2"),
+        ("rloo:group_size=0", "`group_size` of at least"),
+        ("actor-critic:lam=2", "`lam` between 0 and 1, got 2"),
         ("reinforce:hidden=3", "that change an estimate"),
         ("nowhere.py:mine", "nowhere.py to be a Python file"),
     ],
@@ -286,4 +306,4 @@ def test_methods_keep_their_own_aggregation():
     found = {e.label: e.agent.aggregation for e in estimators(["reinforce", "grpo", "dr-grpo"])}
     assert found == {"reinforce": "sum", "grpo": "trajectory-mean", "dr-grpo": "sum"}
     (changed,) = estimators(["grpo:aggregation=sum,ratio=trajectory"])
-    assert (changed.agent.aggregation, changed.agent.ratio) == ("sum", "trajectory")
+    assert (changed.agent.aggregation, changed.agent.surrogate.ratio) == ("sum", "trajectory")

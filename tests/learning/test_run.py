@@ -258,3 +258,17 @@ def test_a_notebook_gets_tqdm(monkeypatch):
         progress_module.sys.modules, "IPython", type("M", (), {"get_ipython": lambda: Shell})
     )
     assert type(display("auto")).__name__ == "TqdmBar"
+
+
+def test_a_checkpoint_of_another_network_is_refused():
+    from pgzoo.records.run_folder import RunFolder
+
+    run = train(callback=lambda r: True)
+    folder = RunFolder.open(run.path)
+    tensors, state = folder.load_checkpoint()
+    wide = {k: torch.cat([v, v], dim=1) if "count" not in k else v for k, v in tensors.items()}
+    for wrong in (wide, tensors | {"policy.mean": tensors["policy.mean"][:, 1:]}):
+        folder.save_checkpoint(wrong, state)
+        for use in (run.evaluate, run.policy, run.resume):
+            with pytest.raises(pgzoo.UsageError, match=r"checkpoint of .* is damaged"):
+                use()
