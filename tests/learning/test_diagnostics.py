@@ -18,7 +18,9 @@ from pgzoo.learning.diagnostics import (
 from pgzoo.learning.gradients import policy_gradient, weigh
 from pgzoo.options import options_of
 from pgzoo.policies.model import Model
+from pgzoo.policies.networks import Table
 from pgzoo.records.columns import DIAGNOSED, signal_column, variance_column
+from tests.finite_mdp import GAMMA, make_mdp
 from tests.helpers import (
     CLIPPED,
     GROUPED,
@@ -115,6 +117,26 @@ def test_jackknife_agrees_with_independent_batches_where_units_are_tied():
     few = Model(POLICY, model.theta[:80]).on(batches.map(lambda x: x[:80]))
     said = diagnose(agent, few)["gradient_variance"].mean().item()
     assert said == pytest.approx(truth, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "most"),
+    [
+        ("reinforce", {}, 1.06),
+        ("rloo", {"group_size": 2}, 1.06),
+        ("reinforce-baseline", {"baseline": "time-step-mean"}, 1.3),
+        ("reinforce++", {}, 1.3),
+    ],
+)
+def test_the_jackknife_overstates_at_most(name, options, most):
+    """Sixteen trajectories of a known process, against the spread over 1500 batches of them."""
+    agent = small(name, **{"episodes": 16, "gamma": GAMMA} | options)
+    theta = torch.linspace(-0.5, 0.5, 8, dtype=torch.float64)
+    t = make_mdp().sample(theta, 1500, 16, agent.plan.group_size, 3)
+    outputs = Model(Table(4, 2), theta.expand(1500, -1)).on(t)
+    gradients, _ = policy_gradient(agent, outputs.model, weigh(agent, outputs)[0])
+    said, _ = variance_and_signal(agent, outputs)
+    assert 0.94 < said.mean() / gradients.var(0).sum() < most
 
 
 @pytest.mark.parametrize("minibatches", [1, 2])

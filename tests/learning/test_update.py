@@ -121,6 +121,21 @@ def test_the_critics_loss_is_that_of_the_last_epoch_by_hand():
     assert metrics["explained_variance"].shape == (2,)
 
 
+def test_the_critics_loss_leaves_earlier_epochs_out():
+    """Two epochs at once tell what the second of two single ones does."""
+    once, twice = (
+        small("reinforce-baseline", baseline="value", critic_epochs=n, critic_minibatches=1)
+        for n in (1, 2)
+    )
+    batch = make_trajectories([[3, 4], [2, 1]])
+    networks, learners = start(once, 2)
+    middle, first = one_step(once, batch, networks, learners)
+    _, second = one_step(once, batch, networks, middle)
+    _, both = one_step(twice, batch, networks, learners)
+    torch.testing.assert_close(both["critic_loss"], second["critic_loss"])
+    assert (both["critic_loss"] < first["critic_loss"]).all()
+
+
 def test_replicas_come_and_go():
     agent = ReinforceBaseline.with_options(baseline="value")
     _, learners = start(agent, 3)

@@ -260,7 +260,7 @@ def valid_options(draw):
     if "group_size" in known:
         given["group_size"] = draw(st.integers(2, 5))
         given["episodes"] = given["group_size"] * draw(st.integers(1, 5))
-    if "minibatches" in given:
+    if "minibatches" in known:  # its default may be more than a small batch has parts
         rows = given.setdefault("envs" if "envs" in known else "episodes", 8)
         given["minibatches"] = draw(st.integers(1, rows))
     if "ratio" in given and "envs" in known:

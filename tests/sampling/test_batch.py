@@ -87,9 +87,10 @@ def test_equal_parts_average_to_the_batch(lengths, parts, by_step):
         sizes.append(real.sum(1))
     size = torch.stack(sizes)
     mean = (torch.stack(totals) * size).sum(0) / size.sum(0).clamp(min=1)
-    torch.testing.assert_close(mean, (batch.weight * batch.psi).sum((1, 2)))
+    close = {"rtol": 1e-5, "atol": 1e-5}  # a replica's share is in float32
+    torch.testing.assert_close(mean, (batch.weight * batch.psi).sum((1, 2)), **close)
     equal = (size == size[0]).all(0)
-    torch.testing.assert_close(torch.stack(totals).mean(0)[equal], mean[equal])
+    torch.testing.assert_close(torch.stack(totals).mean(0)[equal], mean[equal], **close)
 
 
 def test_figures_of_the_actions_taken():
