@@ -241,10 +241,10 @@ DAMAGES = {
     "each replica and row": lambda t: t | {"ended": t["ended"][:, :2]},
     "in a single row": lambda t: t | {"actions": t["actions"][None]},
     "integers": lambda t: t | {"actions": t["actions"].float()},
-    "`episode` of at least 0": lambda t: t | {"episode": t["episode"] - 9},
-    "`length` of at least 0": lambda t: t | {"length": t["length"] - 999},
-    "`actions` of at least 0": lambda t: t | {"actions": t["actions"].int() - 1},
-    "as `length` says": lambda t: t | {"length": t["length"] + 1},
+    "episode of at least 0": lambda t: t | {"episode": t["episode"] - 9},
+    "length of at least 0": lambda t: t | {"length": t["length"] - 999},
+    "actions of at least 0": lambda t: t | {"actions": t["actions"].int() - 1},
+    "as length says": lambda t: t | {"length": t["length"] + 1},
     "episode that ended": lambda t: (
         t
         | {
