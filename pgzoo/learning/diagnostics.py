@@ -35,11 +35,11 @@ from pgzoo.records.columns import (
     signal_column,
     variance_column,
 )
+from pgzoo.records.pooling import LEAST_BLOCKS
 from pgzoo.sampling.batch import Batch, of_actions
 from pgzoo.sampling.plan import Groups, Segments
 
 MOST_BLOCKS = 8
-AT_ONCE = 2
 MOST_OF_QUANTILE = 2**23
 """Of more numbers than torch.quantile takes, evenly spaced ones stand for all."""
 
@@ -47,8 +47,9 @@ MOST_OF_QUANTILE = 2**23
 class Diagnostician:
     """Says when the gradient is due to be diagnosed, and of whom, and what is found.
 
-    A diagnosis costs several times what learning from the same batch does. So each is of a few
-    replicas, in turn; what is shown is pooled over all of them anyway.
+    A diagnosis costs several times what learning from the same batch does. So each is of one
+    replica, or of as many as have four blocks between them, in turn; what is shown is pooled over
+    all of them anyway.
 
     Args:
         agent: whose training is watched.
@@ -59,6 +60,8 @@ class Diagnostician:
     def __init__(self, agent: Agent, times: int, compare: bool) -> None:
         self._times = times
         self._agent = agent.as_defined()
+        units = agent.plan.num_rows // agent.plan.group_size
+        self.at_once = -(-LEAST_BLOCKS // min(units, MOST_BLOCKS))
         self._others = comparable(agent) if compare and times else {}
 
     @property
@@ -78,7 +81,8 @@ class Diagnostician:
             shares: of the run that is done, before and after the iteration.
         """
         replicas = len(theta)
-        turn = {(n * AT_ONCE + i) % replicas for n in self._due(*shares) for i in range(AT_ONCE)}
+        due, k = self._due(*shares), self.at_once
+        turn = {(n * k + i) % replicas for n in due for i in range(k)}
         if not turn:
             return {}
         index = torch.tensor(sorted(turn), device=theta.device)

@@ -8,7 +8,6 @@ import torch
 
 from pgzoo.agents import AGENTS, agent_class
 from pgzoo.learning.diagnostics import (
-    AT_ONCE,
     Diagnostician,
     comparable,
     diagnose,
@@ -290,7 +289,10 @@ def test_what_training_rescales_is_diagnosed_as_the_method_is_defined(name):
     outputs = outputs_for(plain)
     found = Diagnostician(trained, 20, False).figures(outputs, outputs.model.theta, (0.0, 0.01))
     want = diagnose(plain, outputs)
-    torch.testing.assert_close(found["gradient_variance"], want["gradient_variance"])
+    there = found["gradient_variance"].isfinite()
+    assert there.any()
+    wanted, got = (x["gradient_variance"][there].double() for x in (want, found))
+    torch.testing.assert_close(got, wanted)
     rescaled = diagnose(trained, outputs)["gradient_variance"]
     assert not torch.allclose(rescaled, want["gradient_variance"], rtol=0.05)
 
@@ -323,9 +325,17 @@ def test_a_diagnosis_is_due_by_share_of_the_run(iterations, least):
     assert diagnosed(0, 3) == [[], [], []]
 
 
+@pytest.mark.parametrize("name", ["reinforce", "rloo", "ppo"])
+def test_replicas_that_are_diagnosed_have_four_blocks_between_them(name):
+    """Two groups are too few: then it takes two replicas."""
+    agent = AGENTS[name].agent.for_env("SomeOther-v0")
+    units = agent.plan.num_rows // agent.plan.group_size
+    assert Diagnostician(agent, 20, False).at_once == max(1, 4 // units)
+
+
 @pytest.mark.parametrize("iterations", [10, 20, 60])
 def test_each_replica_has_its_turn(iterations):
-    replicas = 2 * AT_ONCE
+    replicas = 4
     found = diagnosed(20, iterations, replicas)
     turns = np.bincount(np.concatenate(found).astype(int), minlength=replicas)
     assert turns.min() >= 4
@@ -364,8 +374,10 @@ def test_other_estimators_on_the_same_batches(name):
         assert other.gamma == 0.9
         assert other.plan.complete == agent.plan.complete
         want, _ = variance_and_signal(other, outputs)
-        torch.testing.assert_close(found[variance_column(label)], want)
-        assert want.isfinite().all()
+        got = found[variance_column(label)]
+        there = got.isfinite()
+        assert there.any()
+        torch.testing.assert_close(got[there].double(), want[there].double())
 
 
 def test_who_can_be_compared_with_whom():
