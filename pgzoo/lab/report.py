@@ -7,7 +7,7 @@ import dataclasses
 import io
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -31,6 +31,7 @@ from pgzoo.lab.statistics import (
 )
 from pgzoo.options import flat as flat_options
 from pgzoo.records.config import LIBRARIES
+from pgzoo.records.intervals import Interval
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -231,16 +232,27 @@ def figure(result: Measurement) -> Figure:
         f"{p.env}, {p.label}, {p.objective}, {result.settings.trajectories} trajectories per "
         "estimate"
     )
-    panels = [(panel(k), [getattr(r.properties, k) for r in result.rows]) for k in SHOWN]
+    panels = [of_panel(k, [getattr(r.properties, k) for r in result.rows]) for k in SHOWN]
     labels = [short_label(r.estimator) for r in result.rows]
     return dots(labels, panels, title, [r.verdict for r in result.rows], VERDICTS)
 
 
-def panel(quantity: str) -> Panel:
-    """An axis for a quantity of ``Properties``."""
+def panel(quantity: str, points: Iterable[float]) -> Panel:
+    """An axis for these points of a quantity of ``Properties``.
+
+    Scales go over several powers of ten, as long as none is negative.
+    """
     from pgzoo.records.plots import Panel
 
-    return Panel(**PANELS[quantity])
+    options = dict(PANELS[quantity])
+    if quantity == "scale":
+        options["log"] = all(x > 0 for x in points if not np.isnan(x))
+    return Panel(**options)
+
+
+def of_panel(quantity: str, intervals: Sequence[Interval]) -> tuple[Panel, Sequence[Interval]]:
+    """An axis with what is on it."""
+    return panel(quantity, [i.point for i in intervals]), intervals
 
 
 def write_events(folder: Path, rows: Sequence[tuple[int, Row]]) -> None:

@@ -23,11 +23,12 @@ from pgzoo.lab.report import (
     explained_writing,
     finite,
     flat,
+    of_panel,
     panel,
     write_events,
     write_tables,
 )
-from pgzoo.lab.statistics import RATIOS, Comparison
+from pgzoo.lab.statistics import RATIOS, VERDICTS, Comparison
 from pgzoo.policies.score_functions import ScoreFunctions
 from pgzoo.records.run_folder import RunFolder
 from pgzoo.sampling.trajectories import Trajectories
@@ -38,8 +39,8 @@ if TYPE_CHECKING:
 BATCH_SIZES = (8, 16, 32, 64, 128)
 GROUP_SIZES = (2, 4, 8, 16, 32)
 LAMBDAS = (0.0, 0.5, 0.8, 0.9, 0.95, 0.98, 1.0)
-GAMMAS = (0.9, 0.95, 0.98, 0.99, 1.0)
-DIVERGENCES = (0.0, 0.001, 0.003, 0.01, 0.03, 0.1)
+GAMMAS = (0.95, 0.98, 0.99, 0.995, 0.998, 1.0)
+DIVERGENCES = (0.0, 0.0003, 0.001, 0.003, 0.01, 0.03)
 
 
 @dataclass(frozen=True)
@@ -387,7 +388,7 @@ STUDIES = {
         _starts,
         ("relative_variance", "variance", "cosine"),
         contrast=(SHARED, INDEPENDENT),
-        defaults={"estimates": 2_000},
+        defaults={"estimates": 2_000, "reference_estimates": 400},
     ),
     "aggregation": Study(
         "What do sum, step mean and trajectory mean do where return is length?",
@@ -521,15 +522,15 @@ def figure(result: StudyResult) -> Figure:
     study, points, title = result.study, result.points, result.title
     if not study.x_title:
         rows = [p.row for p in points]
-        panels = [(panel(k), [getattr(r.properties, k) for r in rows]) for k in study.panels]
+        panels = [of_panel(k, [getattr(r.properties, k) for r in rows]) for k in study.panels]
         labels = [short_label(r.estimator) for r in rows]
-        return dots(labels, panels, title, [r.estimator.partition(":")[0] for r in rows])
+        return dots(labels, panels, title, [r.verdict for r in rows], VERDICTS)
     labels = list(dict.fromkeys(p.row.estimator for p in points))
     lines = [(label, [p for p in points if p.row.estimator == label]) for label in labels]
     return curves(
         [
             (
-                panel(k),
+                panel(k, [getattr(p.row.properties, k).point for p in points]),
                 [
                     Line(
                         short_label(label),

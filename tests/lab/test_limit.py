@@ -148,7 +148,8 @@ def test_a_study_s_own_defaults_give_way_to_what_is_chosen():
     assert with_defaults("gae", {}) == {"gamma": 0.99, "limit": "continues"}
     assert with_defaults("gae", {"gamma": 0.9}) == {"gamma": 0.9, "limit": "continues"}
     assert with_defaults("gae", {"gamma": 1.0}) == {"gamma": 1.0}
-    assert with_defaults("starts", {"estimates": 5}) == {"estimates": 5}
+    chosen = with_defaults("starts", {"estimates": 5})
+    assert chosen == {"estimates": 5, "reference_estimates": 400}
     assert with_defaults("measure", {"gamma": 0.5}) == {"gamma": 0.5}
 
 
