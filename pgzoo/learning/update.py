@@ -253,10 +253,8 @@ def fit_critic(
     flat = [x.flatten(1, 2) for x in (t.obs, t.action, before, target)]
     replica = torch.arange(len(t.mask), device=t.mask.device).unsqueeze(1)
     history = _History()
-    dealt = list(
-        deal(t.mask.flatten(1), critic.critic_epochs, critic.critic_minibatches, generators)
-    )
-    for number, (index, real) in enumerate(dealt):
+    epochs, parts = critic.critic_epochs, critic.critic_minibatches
+    for number, (index, real) in enumerate(deal(t.mask.flatten(1), epochs, parts, generators)):
         obs, action, old_value, wanted = (x[replica, index] for x in flat)
         phi = parameters.values.detach().requires_grad_()
         value = value_of_action(network.apply(phi, obs), action)
@@ -264,7 +262,7 @@ def fit_critic(
         loss = terms.sum(1) / real.sum(1).clamp(min=1)
         (gradient,) = torch.autograd.grad(loss.sum(), phi)
         parameters = _descend(parameters, gradient, rate, real.any(1))
-        if number >= len(dealt) - critic.critic_minibatches:  # the last epoch
+        if number >= (epochs - 1) * parts:
             history.add({"critic_loss": loss.detach()}, real.any(1))
     explained = explained_variance(before, target, t.mask)
     return parameters, history.means() | {"explained_variance": explained}
