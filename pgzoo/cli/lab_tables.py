@@ -103,11 +103,17 @@ def print_study(console: Console, result: StudyResult) -> None:
     """A study's table on screen; intervals are in ``lab.csv`` and the figure."""
     study = result.study
     console.print(result.title, highlight=False, markup=False)
-    table = _table("", [q.replace("_", " ") for q in study.panels], study.x_title)
+    along = bool(study.x_title)
+    columns = [q.replace("_", " ") for q in study.panels]
+    table = _table("", columns if along else [*columns, "verdict"], study.x_title)
+    if not along:  # names and verdicts in two lines, if need be
+        table.columns[0].min_width, table.columns[-1].width = 14, len("same direction,")
     for point in result.points:
-        cells = [_number(getattr(point.row.properties, q).point) for q in study.panels]
-        x = [f"{point.x:g}"] if study.x_title else []
-        table.add_row(*x, escape(short_label(point.row.estimator)), *cells)
+        row = point.row
+        cells = [_number(getattr(row.properties, q).point) for q in study.panels]
+        x = [f"{point.x:g}"] if along else []
+        verdict = [] if along else [f"[{VERDICT_STYLES[row.verdict]}]{row.verdict}[/]"]
+        table.add_row(*x, escape(short_label(row.estimator)), *cells, *verdict)
     console.print(table)
     if result.contrasts:
         _print_contrasts(console, result)

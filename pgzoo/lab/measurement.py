@@ -34,13 +34,13 @@ from pgzoo.lab.statistics import (
     Blocks,
     BlockSums,
     Comparison,
-    Figures,
     Properties,
+    Quantities,
     Reference,
     compare,
-    figures,
     nested_holm,
     properties,
+    quantities,
     same_number,
     verdict,
 )
@@ -135,7 +135,7 @@ class Row:
         properties: bias, variance, direction.
         p_unbiased: p-value of E ĝ = g*, corrected for the number of estimators (``nested_holm``).
         p_direction: of E ĝ = c · g*, c > 0; the same.
-        figures: what it is compared with others by.
+        quantities: what it is compared with others by.
     """
 
     estimator: str
@@ -146,7 +146,7 @@ class Row:
     properties: Properties
     p_unbiased: float
     p_direction: float
-    figures: Figures = field(repr=False, compare=False)
+    quantities: Quantities = field(repr=False, compare=False)
 
     @property
     def verdict(self) -> str:
@@ -198,7 +198,7 @@ class Measurement:
             b: that of the other one.
             quantity: of ``statistics.RATIOS`` or ``statistics.DIFFERENCES``.
         """
-        return compare(self.row(a).figures, self.row(b).figures, quantity)
+        return compare(self.row(a).quantities, self.row(b).quantities, quantity)
 
 
 @dataclass
@@ -552,7 +552,7 @@ def _rows(
             properties=r,
             p_unbiased=float(unbiased),
             p_direction=float(direction),
-            figures=figures(b, reference),
+            quantities=quantities(b, reference),
         )
         for e, b, n, r, unbiased, direction in zip(
             estimators, blocks, steps, results, *corrected, strict=True

@@ -150,7 +150,7 @@ def comparisons(result: Measurement) -> dict[str, dict[str, dict[str, list[Any]]
     """
 
     def one(a: Row, b: Row, quantity: str) -> list[Any]:
-        found = compare(a.figures, b.figures, quantity)
+        found = compare(a.quantities, b.quantities, quantity)
         numbers = (*dataclasses.astuple(found.interval), found.p_value)
         return [finite(float(f"{x:.6g}")) for x in numbers]
 

@@ -158,8 +158,8 @@ class Properties:
 
 
 @dataclass(frozen=True)
-class Figures:
-    """Figures of an estimator by which it is compared with others, by name.
+class Quantities:
+    """Quantities of an estimator by which it is compared with others, by name.
 
     Attributes:
         point: from all blocks.
@@ -195,7 +195,7 @@ def properties(sample: Blocks, reference: Reference, seed: int = 0) -> Propertie
         reference: exact, or with as many blocks.
         seed: for the signs of the tests.
     """
-    found = figures(sample, reference)
+    found = quantities(sample, reference)
     point, left_out = found.point, found.left_out
     intervals = {
         name: _jackknife_interval(point[name], left_out[name])
@@ -232,7 +232,7 @@ def direction_p_value(sample: Blocks, reference: Reference, seed: int = 0) -> fl
     Returns:
         NaN below ``MIN_BLOCKS``, or where a sampled reference is lost in its noise.
     """
-    found = figures(sample, reference)
+    found = quantities(sample, reference)
     scale, left_out = found.point["scale"], found.left_out["scale"]
     if not np.isfinite(left_out).all():
         return float(np.nan)
@@ -315,7 +315,7 @@ def tangent(cosine: float) -> float:
     return float(np.sqrt(1 / min(cosine, 1.0) ** 2 - 1)) if cosine > 0 else float(np.inf)
 
 
-def compare(a: Figures, b: Figures, quantity: str) -> Comparison:
+def compare(a: Quantities, b: Quantities, quantity: str) -> Comparison:
     """Test the difference of two estimators that were measured in the same blocks.
 
     The jackknife leaves a block out of both, so that what they share cancels; of estimators with
@@ -385,8 +385,8 @@ def _differences(sample: Blocks, reference: Reference) -> Floats:
     return sample.mean - reference.blocks.mean
 
 
-def figures(sample: Blocks, reference: Reference) -> Figures:
-    """Figures from all blocks, and with each block left out; arguments as for ``properties``."""
+def quantities(sample: Blocks, reference: Reference) -> Quantities:
+    """Quantities from all blocks, and with each block left out; arguments as for ``properties``."""
     everything, others = _moments(sample), _moments(sample, leave_one_out=True)
     if reference.blocks is None:
         mean, noise = mean_others, noise_others = reference.gradient, np.zeros(())
@@ -394,7 +394,7 @@ def figures(sample: Blocks, reference: Reference) -> Figures:
         mean, _, noise, _ = _moments(reference.blocks)
         mean_others, _, noise_others, _ = _moments(reference.blocks, leave_one_out=True)
     point = _from_moments(*everything, mean, noise)
-    return Figures(
+    return Quantities(
         {name: float(value) for name, value in point.items()},
         _from_moments(*others, mean_others, noise_others),
     )
@@ -424,7 +424,7 @@ def _from_moments(
     reference: Floats,
     reference_noise: Floats,
 ) -> dict[str, Floats]:
-    """Figures in which the noise of both means is subtracted from their squared lengths."""
+    """Quantities in which the noise of both means is subtracted from their squared lengths."""
     signal = (mean**2).sum(-1) - noise
     signal = np.where(np.abs(signal) > ROUNDING * noise, signal, 0.0)
     squared = (reference**2).sum(-1) - reference_noise

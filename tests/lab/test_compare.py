@@ -14,8 +14,8 @@ from pgzoo.lab.statistics import (
     BlockSums,
     Reference,
     compare,
-    figures,
     properties,
+    quantities,
 )
 
 DIMENSION = 20
@@ -62,7 +62,7 @@ def p_values(quantity, share, exact=True, **world):
     found = []
     for _ in range(REPETITIONS):
         g = reference(rng, exact, world.get("signal", 3.0))
-        a, b = (figures(x, g) for x in pair(rng, share, **world))
+        a, b = (quantities(x, g) for x in pair(rng, share, **world))
         found.append(compare(a, b, quantity).p_value)
     return np.array(found)
 
@@ -102,7 +102,7 @@ def test_a_difference_is_found_where_intervals_overlap():
         a, b = pair(rng, 0.8, ratio=1.5)
         x, y = (properties(s, g).relative_variance for s in (a, b))
         apart += x.high < y.low
-        found = compare(figures(a, g), figures(b, g), "relative_variance")
+        found = compare(quantities(a, g), quantities(b, g), "relative_variance")
         decided += found.p_value < 0.05
         right += found.interval.high < 1
     assert decided == right > 90 > 2 * apart
@@ -114,7 +114,7 @@ def test_interval_of_the_ratio_covers(signal):
     hits = {"relative_variance": 0, "variance": 0}
     for _ in range(REPETITIONS):
         g = Reference(signal * GRADIENT)
-        a, b = (figures(x, g) for x in pair(rng, 0.5, ratio=2.0, signal=signal))
+        a, b = (quantities(x, g) for x in pair(rng, 0.5, ratio=2.0, signal=signal))
         for quantity in hits:
             interval = compare(a, b, quantity).interval
             hits[quantity] += interval.low <= 0.5 <= interval.high
@@ -125,7 +125,7 @@ def test_interval_of_the_ratio_covers(signal):
 def test_ratio_and_difference_by_hand():
     rng = np.random.default_rng(0)
     g = Reference(3.0 * GRADIENT)
-    a, b = (figures(x, g) for x in pair(rng, 0.0))
+    a, b = (quantities(x, g) for x in pair(rng, 0.0))
     for quantity in ("variance", "mse"):
         there, back = compare(a, b, quantity), compare(b, a, quantity)
         assert there.interval.point == pytest.approx(a.point[quantity] / b.point[quantity])
@@ -142,7 +142,7 @@ def test_p_value_and_interval_agree():
     rng = np.random.default_rng(0)
     for _ in range(50):
         g = Reference(GRADIENT)
-        a, b = (figures(x, g) for x in pair(rng, 0.5, ratio=1.4, signal=1.0))
+        a, b = (quantities(x, g) for x in pair(rng, 0.5, ratio=1.4, signal=1.0))
         found = compare(a, b, "relative_variance")
         assert (found.p_value > 0.05) == (found.interval.low < 1 < found.interval.high)
 
@@ -151,7 +151,7 @@ def test_what_single_precision_leaves_of_no_difference_is_none():
     rng = np.random.default_rng(0)
     x = (3 * GRADIENT + noise(rng)).astype(np.float32)
     g = Reference(3.0 * GRADIENT)
-    a, b = (figures(blocks_of(s * x), g) for s in (np.float32(1), np.float32(8 / 7)))
+    a, b = (quantities(blocks_of(s * x), g) for s in (np.float32(1), np.float32(8 / 7)))
     assert compare(a, b, "relative_variance").p_value == 1.0
     assert compare(a, b, "cosine").p_value == 1.0
     assert compare(a, b, "variance").p_value < 1e-6
@@ -160,13 +160,13 @@ def test_what_single_precision_leaves_of_no_difference_is_none():
 def test_what_cannot_be_compared():
     rng = np.random.default_rng(0)
     g = Reference(GRADIENT)
-    a, b = (figures(x, g) for x in pair(rng, 0.0))
+    a, b = (quantities(x, g) for x in pair(rng, 0.0))
     with pytest.raises(ValueError, match="Expected a quantity among variance"):
         compare(a, b, "colour")
-    fewer = figures(blocks_of(noise(rng)).regrouped(12), g)
+    fewer = quantities(blocks_of(noise(rng)).regrouped(12), g)
     with pytest.raises(ValueError, match="as many blocks, got 25 and 12"):
         compare(a, fewer, "variance")
-    few = figures(blocks_of(noise(rng)).regrouped(5), g)
+    few = quantities(blocks_of(noise(rng)).regrouped(5), g)
     assert np.isnan(compare(few, few, "variance").p_value)
 
 
