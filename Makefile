@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint bench results claims clean
+.PHONY: demo test lint bench results claims readme clean
 
 demo: .venv/installed
 	@echo "Training REINFORCE, then REINFORCE with a baseline: CartPole-v1, ten seeds each."
@@ -33,6 +33,9 @@ results: .venv/installed
 
 claims: .venv/installed
 	$(BIN)/python benchmarks/claims.py
+
+readme: .venv/installed
+	$(BIN)/python benchmarks/results.py --table-only
 
 clean:
 	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 import click
 import gymnasium as gym
@@ -20,8 +21,9 @@ from rich.console import Console
 from rich.table import Table
 
 from pgzoo.policies.networks import MLP
-from pgzoo.sampling.collect import SegmentCollector, collect_episodes
-from pgzoo.sampling.seeding import Purpose, generators, start_seeds
+from pgzoo.sampling.collect import Collector
+from pgzoo.sampling.plan import Episodes, Segments
+from pgzoo.sampling.seeding import Purpose, Streams, generators
 
 HIDDEN = (64, 64)
 Measure = Callable[[], int]
@@ -51,24 +53,25 @@ def pgzoo_policy(load: Workload) -> Callable[[torch.Tensor], torch.Tensor]:
 
 
 def pgzoo_segments(load: Workload) -> Measure:
-    policy, seeds = pgzoo_policy(load), range(load.replicas)
-    collector = SegmentCollector(pgzoo_envs.make(load.env_id, load.num_envs), load.replicas)
-    collector.reset(start_seeds(seeds, load.rows, 0))
+    """Segment after segment of episodes that run on."""
+    policy, streams = pgzoo_policy(load), Streams(range(load.replicas))
+    collector = Collector(partial(pgzoo_envs.make, load.env_id))
+    plan, ongoing = Segments(envs=load.rows, segment_steps=load.steps), None
 
     def measure() -> int:
-        batch, _ = collector.collect(policy, generators(seeds, Purpose.ACTIONS), load.steps)
+        nonlocal ongoing
+        batch, _, ongoing = collector.collect(plan, policy, streams, ongoing)
         return int(batch.mask.sum())
 
     return measure
 
 
 def pgzoo_episodes(load: Workload) -> Measure:
-    policy, seeds = pgzoo_policy(load), range(load.replicas)
-    envs = pgzoo_envs.make(load.env_id, load.num_envs)
+    policy, streams = pgzoo_policy(load), Streams(range(load.replicas))
+    collector, plan = Collector(partial(pgzoo_envs.make, load.env_id)), Episodes(episodes=load.rows)
 
     def measure() -> int:
-        starts = start_seeds(seeds, load.rows, 0)
-        batch = collect_episodes(envs, policy, starts, generators(seeds, Purpose.ACTIONS))
+        batch, *_ = collector.collect(plan, policy, streams)
         return int(batch.mask.sum())
 
     return measure

@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from pgzoo.cli import main as pgzoo_main
-from pgzoo.cli.run import DEFAULT_DIAGNOSTICS
+from pgzoo.learning.run import DEFAULT_DIAGNOSES
 
 RUNS = {
     "reinforce-baseline": ("CartPole-v1", 60_000),
@@ -20,11 +20,11 @@ RUNS = {
 }
 
 
-def seconds(agent: str, env: str, steps: int, every: int) -> float:
+def seconds(agent: str, env: str, steps: int, times: int) -> float:
     """Training time of ten seeds."""
     with TemporaryDirectory() as folder:
         out = Path(folder) / "run"
-        options = f"--env {env} --steps {steps} --seeds 100-109 --diagnostics {every} --quiet"
+        options = f"--env {env} --steps {steps} --seeds 100-109 --diagnostics {times} --quiet"
         pgzoo_main(["run", agent, *options.split(), "--out", str(out)], standalone_mode=False)
         return float(json.loads((out / "summary.json").read_text())["wall_seconds"])
 
@@ -33,13 +33,13 @@ def seconds(agent: str, env: str, steps: int, every: int) -> float:
 @click.option("--repetitions", default=3, show_default=True)
 def main(repetitions: int) -> None:
     """Print the overhead of every agent."""
-    print(f"training time with --diagnostics {DEFAULT_DIAGNOSTICS} over --diagnostics 0, ten seeds")
+    print(f"training time with --diagnostics {DEFAULT_DIAGNOSES} over --diagnostics 0, ten seeds")
     for agent, (env, steps) in RUNS.items():
         ratios = []
         for repetition in range(repetitions):
-            order = (0, DEFAULT_DIAGNOSTICS) if repetition % 2 else (DEFAULT_DIAGNOSTICS, 0)
-            found = {every: seconds(agent, env, steps, every) for every in order}
-            ratios.append(found[DEFAULT_DIAGNOSTICS] / found[0] - 1)
+            order = (0, DEFAULT_DIAGNOSES) if repetition % 2 else (DEFAULT_DIAGNOSES, 0)
+            found = {times: seconds(agent, env, steps, times) for times in order}
+            ratios.append(found[DEFAULT_DIAGNOSES] / found[0] - 1)
         spread = ", ".join(f"{r:+.1%}" for r in sorted(ratios))
         print(f"{agent:20} {env:16} median {statistics.median(ratios):+.1%}   ({spread})")
 

@@ -31,7 +31,7 @@ def final_state(folder: Path) -> tuple[Any, ...]:
     return (
         (folder / "metrics.csv").read_bytes(),
         {name: tensor.numpy().tobytes() for name, tensor in tensors.items()},
-        {k: v for k, v in state.items() if k != "seconds"},
+        state,
         {k: v for k, v in summary.items() if k not in TIMES},
     )
 

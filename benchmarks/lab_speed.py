@@ -10,7 +10,6 @@ No way to serve all estimators can be faster.
 
 from __future__ import annotations
 
-import dataclasses
 import time
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -21,12 +20,12 @@ from torch import Tensor
 
 from pgzoo.agents.base import Agent
 from pgzoo.cli import main as pgzoo_main
-from pgzoo.lab import ZOO, Problem, Settings, critics, parse_estimators
+from pgzoo.lab import Problem, Settings, critics, parse_estimators, zoo
 from pgzoo.lab.measurement import CRITIC, SAMPLE, Sampler
 from pgzoo.learning.gradients import gradient_estimates, objective, weigh
-from pgzoo.policies.model import Model
-from pgzoo.sampling.collect import Trajectories
+from pgzoo.policies.model import Model, Outputs
 from pgzoo.sampling.plan import Episodes, Groups
+from pgzoo.sampling.trajectories import Trajectories
 
 TRAJECTORIES, GROUP_SIZE = 32, 8
 ALONE = ("reinforce", "rloo")
@@ -40,17 +39,17 @@ def trained_policy(at: int) -> Problem:
         return Problem.of_run(run, at=at)
 
 
-def loop(agent: Agent, model: Model, batch: Trajectories, *, padded: bool) -> Tensor:
+def loop(agent: Agent, outputs: Outputs, *, padded: bool) -> Tensor:
     """Autograd once, as in most code: forward, log-probabilities, surrogate, backward."""
-    weighed, _ = weigh(agent, model, batch)
-    theta = model.theta.detach().requires_grad_()
-    mask = batch.mask
+    weighed, _ = weigh(agent, outputs)
+    policy, batch = outputs.model.policy, outputs.trajectories
+    theta = outputs.model.theta.detach().requires_grad_()
     if padded:
-        log_probs = model.policy.apply(theta, batch.obs).log_softmax(-1)
+        log_probs = policy.apply(theta, batch.obs).log_softmax(-1)
     else:
-        logits = model.policy.apply(theta, batch.obs[mask].unsqueeze(0))
-        log_probs = logits.new_zeros((*mask.shape, logits.shape[-1]))
-        log_probs[mask] = logits[0].log_softmax(-1)
+        logits = policy.apply(theta, batch.obs[batch.mask].unsqueeze(0))
+        log_probs = logits.new_zeros((*batch.mask.shape, logits.shape[-1]))
+        log_probs[batch.mask] = logits[0].log_softmax(-1)
     (gradient,) = torch.autograd.grad(objective(agent, log_probs, weighed).sum(), theta)
     return gradient
 
@@ -70,20 +69,19 @@ def main(estimates: int, loop_estimates: int, at: int) -> None:
     problem = trained_policy(at)
     settings = Settings(trajectories=TRAJECTORIES, estimates=estimates)
     sampler = Sampler(problem, settings)
-    parsed = parse_estimators(ZOO, trajectories=TRAJECTORIES, group_size=GROUP_SIZE, gamma=1.0)
+    parsed = parse_estimators(zoo(), trajectories=TRAJECTORIES, group_size=GROUP_SIZE, gamma=1.0)
     fitting = sampler.sample(CRITIC, range(1), Episodes(episodes=128), act=problem.theta)
     frozen = {k: critics.fit(problem, k, fitting, [(0,)]) for k in ("state", "action")}
     sampler.seconds = 0.0
     theta = problem.theta.unsqueeze(0)
 
-    def models(count: int) -> dict[str, Model]:
-        thetas = theta.expand(count, -1)
-        model = Model(problem.network, thetas)
-        with_critic = {
-            k: dataclasses.replace(model, critic=network, phi=phi.expand(count, -1))
-            for k, (network, phi) in frozen.items()
-        }
-        return {"none": model} | with_critic
+    def outputs(agent: Agent, batch: Trajectories) -> Outputs:
+        """What the policy and the agent's critic say of a batch."""
+        policy = Model(problem.network, theta.expand(len(batch.mask), -1)).on(batch)
+        if agent.critic is None:
+            return policy
+        network, phi = frozen[agent.critic.of]
+        return policy.with_critic(network, phi.expand(len(batch.mask), -1))
 
     seconds = {"laboratory": 0.0, "one estimator alone": 0.0, "loop": 0.0, "padded loop": 0.0}
     looped = steps = 0
@@ -98,9 +96,16 @@ def main(estimates: int, loop_estimates: int, at: int) -> None:
             for name in ("laboratory", "one estimator alone"):
                 chosen = [e for e in mine if name == "laboratory" or e.label in ALONE]
                 start = time.perf_counter()
-                of_kind = models(len(indices))
-                pairs = [(e.agent, of_kind[e.agent.critic]) for e in chosen]
-                estimated = gradient_estimates(pairs, batch)
+                shared = Model(problem.network, theta.expand(len(batch.mask), -1)).on(batch)
+                kinds = {
+                    of: shared.with_critic(n, phi.expand(len(batch.mask), -1))
+                    for of, (n, phi) in frozen.items()
+                }
+                pairs = [
+                    (e.agent, shared if e.agent.critic is None else kinds[e.agent.critic.of])
+                    for e in chosen
+                ]
+                estimated = gradient_estimates(pairs)
                 seconds[name] += time.perf_counter() - start
                 if name == "laboratory":
                     together = estimated
@@ -112,7 +117,7 @@ def main(estimates: int, loop_estimates: int, at: int) -> None:
                 for name in ("loop", "padded loop"):
                     start = time.perf_counter()
                     gradients = [
-                        loop(e.agent, models(1)[e.agent.critic], one, padded=name == "padded loop")
+                        loop(e.agent, outputs(e.agent, one), padded=name == "padded loop")
                         for e in mine
                     ]
                     seconds[name] += time.perf_counter() - start

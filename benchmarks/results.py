@@ -17,18 +17,24 @@ import click
 import numpy as np
 
 from pgzoo.agents import AGENTS
-from pgzoo.cli.display import duration
-from pgzoo.records.intervals import interquartile_mean_interval
+from pgzoo.cli import zoo_as_markdown
+from pgzoo.records.intervals import (
+    StepsToThreshold,
+    interquartile_mean_interval,
+    share_interval,
+    steps_to_threshold,
+)
+from pgzoo.records.words import duration
 
 ROOT = Path(__file__).parent.parent
 RESULTS = ROOT / "benchmarks" / "results"
 RUNS = ROOT / "runs" / "results"
 ENVIRONMENTS = ("CartPole-v1", "LunarLander-v3")
 TABULAR = ("all-actions", "reinforce-baseline")
-HEADER = (
-    "| agent | policy | solved | return: interquartile mean [95% interval] | "
-    "steps to threshold, median | steps per seed | time, ten seeds |\n"
-    "|---|---|---|---|---|---|---|\n"
+EARLIER = "†"
+NOTE = (
+    f"{EARLIER} Trained before crossings were confirmed by fresh episodes: the first look counts, "
+    "which is early.\n\n"
 )
 
 
@@ -57,17 +63,32 @@ def run(agent: str, env: str, policy: str) -> None:
     (RESULTS / f"{name}.json").write_bytes((folder / "summary.json").read_bytes())
 
 
-def table_row(summary: dict[str, Any]) -> str:
-    """One line of the table."""
+def steps(summary: dict[str, Any], budget: int | None = None) -> StepsToThreshold:
+    """To the threshold; a seed that failed would never have reached it."""
+    trained = summary["env_steps_per_seed"]
+    whole = [max(trained) if f else n for n, f in zip(trained, summary["failed"], strict=True)]
+    return steps_to_threshold(summary["steps_to_threshold"], whole, budget)
+
+
+def kind(summary: dict[str, Any]) -> str:
+    """Of its policies."""
+    return str(summary.get("policy_kind") or summary["policy"])
+
+
+def table_row(summary: dict[str, Any], budget: int) -> str:
+    """One line of the table; ``budget`` is that of all agents with such policies there."""
     means = [m for m in summary["eval_mean"] if m is not None]
-    reached = [np.inf if s is None else s for s in summary["steps_to_threshold"]]
-    median = np.median(reached)
+    solved, seeds = sum(map(bool, summary["solved"])), len(summary["seeds"])
+    share = share_interval(solved, seeds)
+    own, common = steps(summary), steps(summary, budget)
+    mark = "" if "policy_kind" in summary else EARLIER
     cells = (
         f"`{summary['agent']}`",
-        summary["policy"],
-        f"{sum(map(bool, summary['solved']))} of {len(summary['seeds'])}",
+        kind(summary),
+        f"{solved} of {seeds} [{share.low:.2f}, {share.high:.2f}]",
         str(interquartile_mean_interval(means)),
-        f"{median:,.0f}" if np.isfinite(median) else "not reached",
+        "not reached" if np.isnan(own.median) else f"{own.median:,.0f}{mark}",
+        f"{common.reached} of {common.runs} within {common.budget:,}{mark}",
         f"{np.mean(summary['env_steps_per_seed']):,.0f}",
         duration(summary["wall_seconds"]),
     )
@@ -78,25 +99,42 @@ def table() -> str:
     """The rows that have been run, environment by environment."""
     text = ""
     for env in ENVIRONMENTS:
-        rows = ""
-        for agent, name, policy in experiments():
-            path = RESULTS / f"{agent}-{name}-{policy}.json"
-            if name == env and path.exists():
-                rows += table_row(json.loads(path.read_text()))
-        if rows:
-            text += f"**{env}**\n\n{HEADER}{rows}\n"
+        summaries = [
+            json.loads(path.read_text())
+            for agent, name, policy in experiments()
+            if name == env and (path := RESULTS / f"{agent}-{name}-{policy}.json").exists()
+        ]
+        if not summaries:
+            continue
+        head = (
+            "agent",
+            "policy",
+            "solved [95% interval of the share]",
+            "return: interquartile mean [95% interval]",
+            "steps to threshold, median",
+            "reached within the common budget",
+            "steps per seed",
+            "time, ten seeds",
+        )
+        rows = "".join(
+            table_row(s, min(steps(o).budget for o in summaries if kind(o) == kind(s)))
+            for s in summaries
+        )
+        text += f"**{env}**\n\n| {' | '.join(head)} |\n{'|---' * len(head)}|\n{rows}\n"
+        if EARLIER in rows:
+            text += NOTE
     return text
 
 
 def write_table() -> None:
-    """Into benchmarks/results and between the README's markers."""
+    """Into benchmarks/results and between the README's markers, with the table of the zoo."""
     text = table()
     (RESULTS / "README.md").write_text(f"# Results\n\nWritten by `make results`.\n\n{text}")
     readme = ROOT / "README.md"
-    pattern = r"(<!-- results -->\n).*?(<!-- end of results -->)"
-    content = re.sub(
-        pattern, lambda m: f"{m[1]}\n{text}{m[2]}", readme.read_text(), flags=re.DOTALL
-    )
+    content = readme.read_text()
+    for name, part in {"results": f"\n{text}", "zoo": f"{zoo_as_markdown()}\n"}.items():
+        pattern = rf"(<!-- {name} -->\n).*?(<!-- end of {name} -->)"
+        content = re.sub(pattern, lambda m, part=part: m[1] + part + m[2], content, flags=re.DOTALL)
     readme.write_text(content)
 
 

@@ -2,7 +2,7 @@
 
 from torch import Tensor
 
-from pgzoo.sampling.collect import Trajectories
+from pgzoo.sampling.trajectories import Trajectories
 
 
 def median_baseline(trajectories: Trajectories) -> Tensor:

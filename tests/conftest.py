@@ -8,5 +8,5 @@ settings.load_profile("pgzoo")
 
 @pytest.fixture(autouse=True)
 def _same_every_time():
-    torch.set_num_threads(2)
+    torch.set_num_threads(1)
     torch.manual_seed(0)

@@ -1,6 +1,7 @@
 """A finite MDP with a known gradient, to measure the bias of estimators against."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -9,13 +10,12 @@ from scipy import stats
 from pgzoo.learning.gradients import policy_gradient, weigh
 from pgzoo.policies.model import Model
 from pgzoo.policies.networks import Table
-from pgzoo.sampling.batch import Batch
-from pgzoo.sampling.collect import Trajectories
+from pgzoo.sampling.trajectories import Trajectories
 
 HORIZON, GAMMA = 5, 0.8
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class FiniteMDP:
     """Random transitions over states, the last of which is terminal; a time limit at HORIZON."""
 
@@ -41,6 +41,7 @@ class FiniteMDP:
         (torch.from_numpy(self.start) * value).sum().backward()
         return theta.grad
 
+    @lru_cache(maxsize=2)  # noqa: B019  (many estimators are tried on the same batches)
     def sample(self, theta, estimates, rows, group_size, seed):
         """Independent batches, one for each estimate: trajectories [estimates, rows, HORIZON]."""
         rng = np.random.default_rng(seed)
@@ -79,17 +80,16 @@ def make_mdp(seed=0, states=4, actions=2):
 
 def estimates_of(agent, mdp, theta, count, seed=0, critic=None):
     """Independent gradient estimates [count, P] of an agent at its own batch size."""
-    trajectories = mdp.sample(theta, count, agent.num_rows, agent.rollouts_per_start, seed)
+    plan = agent.plan
+    trajectories = mdp.sample(theta, count, plan.num_rows, plan.group_size, seed)
     states, actions = mdp.shape
-    phi = None if critic is None else critic.expand(count, -1)
     model = Model(
         Table(states, actions),
         theta.expand(count, -1),
         None if critic is None else Table(states, critic.shape[-1] // states),
-        phi,
+        None if critic is None else critic.expand(count, -1),
     )
-    batch, _ = weigh(agent, model, trajectories)
-    assert isinstance(batch, Batch)
+    batch, _ = weigh(agent, model.on(trajectories))
     return policy_gradient(agent, model, batch)[0]
 
 

@@ -1,8 +1,8 @@
 """Vector environments for many learners at once.
 
-Everything here is a :class:`gymnasium.vector.VectorEnv` in next-step autoreset mode with two
-promises on top: ``reset(seed=[...])`` takes one seed per sub-environment, and rows whose entry in
-``active`` is false are not stepped.
+Everything here is a :class:`gymnasium.vector.VectorEnv` in next-step autoreset mode with three
+promises on top: ``reset(seed=[...])`` takes one seed per sub-environment, ``next_seeds`` are those
+of the episodes after that, and rows whose entry in ``active`` is false are not stepped.
 """
 
 from __future__ import annotations
@@ -74,8 +74,7 @@ def describe(
     if not isinstance(action_space, spaces.Discrete):
         raise EnvError(
             f"{env_id} has the action space {action_space}; expected Discrete actions. "
-            "pgzoo's policies choose among finitely many actions: pick an environment with a "
-            "Discrete action space (see `pgzoo list`), or wrap this one in a discretisation."
+            "Pick an environment with finitely many actions, or wrap this one in a discretisation."
         )
     if action_space.start != 0:
         raise EnvError(f"{env_id} numbers its actions from {action_space.start}; expected from 0.")
@@ -103,7 +102,7 @@ def make(
 
     Args:
         env_id: an id registered with Gymnasium.
-        num_envs: number of sub-environments, S·N in pgzoo's terms.
+        num_envs: number of sub-environments.
         max_episode_steps: time limit in place of the registered one.
         processes: how many share the stepping; by default one per processor, unless there are few
             rows. CartPole's rows are one array operation and need no more than this one.
@@ -136,7 +135,7 @@ def _discretiser(env_id: str) -> Discretiser:
         raise EnvError(
             f"Expected finitely many states for a tabular policy, but {env_id} has continuous "
             f"observations and no discretiser. There are ones for {', '.join(DISCRETISERS)}; "
-            "elsewhere use --policy linear or mlp."
+            "elsewhere use `policy=linear` or `policy=mlp`."
         )
     return DISCRETISERS[env_id]
 
@@ -149,7 +148,8 @@ def _spec(env_id: str, max_episode_steps: int | None) -> EnvSpec:
         near = difflib.get_close_matches(env_id.lower(), lower, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(lower[n] for n in near)}?" if near else ""
         raise EnvError(
-            f"Unknown environment {env_id!r}. {hint or error} `pgzoo list` names some."
+            f"Unknown environment {env_id!r}. {hint or error} "
+            "gymnasium.pprint_registry() names all."
         ) from error
     except ModuleNotFoundError as error:
         raise EnvError(f"{env_id!r} names a module that is not installed: {error}") from error

@@ -12,7 +12,7 @@ import numpy as np
 from gymnasium import spaces
 from numpy.typing import NDArray
 
-from pgzoo_envs.base import ReplicatedVectorEnv, StepResult
+from pgzoo_envs.base import ReplicatedVectorEnv, StepResult, seed_or_none
 
 
 @dataclass(frozen=True)
@@ -77,12 +77,13 @@ class DiscretisedVectorEnv(ReplicatedVectorEnv):
         super().__init__(envs.num_envs, space, envs.single_action_space)
         self.num_processes = envs.num_processes
         self._envs, self._discretiser = envs, discretiser
+        self._next_seeds = envs.next_seeds  # one array for both
 
-    def _reset_rows(self, seeds: list[int | None]) -> NDArray:
-        obs, _ = self._envs.reset(seed=seeds)
+    def _reset_rows(self, seeds: NDArray[np.int64]) -> NDArray:
+        obs, _ = self._envs.reset(seed=[seed_or_none(s) for s in seeds.tolist()])
         return self._discretiser(obs)
 
-    def _on_rest(self) -> None:
+    def _on_active(self) -> None:
         self._envs.active = self._active
 
     def step(self, actions: NDArray) -> StepResult:

@@ -2,4 +2,4 @@
 
 
 class EnvError(ValueError):
-    """An environment that does not exist, cannot be made, or that pgzoo cannot use."""
+    """An environment that does not exist, cannot be made, or cannot be used here."""

@@ -10,7 +10,7 @@ from gymnasium import spaces
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
-from pgzoo_envs.base import ReplicatedVectorEnv, StepResult
+from pgzoo_envs.base import ReplicatedVectorEnv, StepResult, seed_or_none
 from pgzoo_envs.errors import EnvError
 
 
@@ -23,9 +23,9 @@ class SequentialVectorEnv(ReplicatedVectorEnv):
         self._done: NDArray[np.bool_] = np.zeros(num_envs, dtype=bool)
         self._obs = np.zeros(self.observation_space.shape or (), self.observation_space.dtype)
 
-    def _reset_rows(self, seeds: list[int | None]) -> NDArray:
-        for i, (env, seed) in enumerate(zip(self.envs, seeds, strict=True)):
-            self._obs[i], _ = env.reset(seed=seed)
+    def _reset_rows(self, seeds: NDArray[np.int64]) -> NDArray:
+        for i, (env, seed) in enumerate(zip(self.envs, seeds.tolist(), strict=True)):
+            self._obs[i], _ = env.reset(seed=seed_or_none(seed))
         self._done[:] = False
         return self._obs.copy()
 
@@ -40,7 +40,7 @@ class SequentialVectorEnv(ReplicatedVectorEnv):
             rows.tolist(), actions[rows].tolist(), self._done[rows].tolist(), strict=True
         ):
             if done:
-                obs[i], _ = envs[i].reset()
+                obs[i], _ = envs[i].reset(seed=seed_or_none(int(self._next_seeds[i])))
             else:
                 obs[i], reward[i], terminated[i], truncated[i], _ = envs[i].step(action)
         self._done[rows] = terminated[rows] | truncated[rows]

@@ -1,7 +1,7 @@
 """The program behind :class:`pgzoo_envs.processes.ProcessVectorEnv`: steps its share of the rows.
 
-Started as ``python -m pgzoo_envs.worker ENV_SPEC_JSON NUM_ENVS``; requests come on standard input,
-replies go to standard output.
+Started with the arguments ENV_SPEC_JSON NUM_ENVS; requests come on standard input, replies go to
+standard output.
 """
 
 from __future__ import annotations
@@ -16,7 +16,8 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
-from pgzoo_envs.processes import DONE, FAILED, NO_SEED, RESET, read_array, wait_awake
+from pgzoo_envs.base import seed_or_none
+from pgzoo_envs.processes import DONE, FAILED, RESET, read_array, take_step, wait_awake
 from pgzoo_envs.sequential import SequentialVectorEnv, make_single
 
 
@@ -28,12 +29,11 @@ def _serve(envs: SequentialVectorEnv, requests: IO[bytes], replies: IO[bytes]) -
         numbers = read_array(requests, np.dtype(np.int64), (n,))
         active = read_array(requests, np.dtype(bool), (n,))
         if command == RESET:
-            seeds = [None if s == NO_SEED else s for s in numbers.tolist()]
-            arrays = envs.reset(seed=seeds)[:1]
+            arrays = envs.reset(seed=[seed_or_none(s) for s in numbers.tolist()])[:1]
         else:
             if not np.array_equal(active, envs.active):
                 envs.active = active
-            arrays = envs.step(numbers)[:4]
+            arrays = take_step(envs, numbers)
         replies.write(DONE + b"".join(a.tobytes() for a in arrays))
         replies.flush()
 
@@ -43,12 +43,13 @@ def _next_command(requests: IO[bytes]) -> bytes:
     return requests.read(1)
 
 
-def _worker_main(spec_json: str, num_envs: int) -> None:
+def main() -> None:
+    """Make the environments and serve until the caller goes away."""
+    spec = EnvSpec.from_json(sys.argv[1])
     replies = os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what an environment prints must not enter the protocol
-    spec = EnvSpec.from_json(spec_json)
     try:
-        envs = SequentialVectorEnv(partial(make_single, spec), num_envs)
+        envs = SequentialVectorEnv(partial(make_single, spec), int(sys.argv[2]))
         _serve(envs, os.fdopen(0, "rb", buffering=0), replies)
     except (EOFError, BrokenPipeError):
         pass
@@ -56,7 +57,3 @@ def _worker_main(spec_json: str, num_envs: int) -> None:
         text = traceback.format_exc().encode()
         replies.write(FAILED + np.array([len(text)], np.int64).tobytes() + text)
         replies.flush()
-
-
-if __name__ == "__main__":
-    _worker_main(sys.argv[1], int(sys.argv[2]))

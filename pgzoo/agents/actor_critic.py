@@ -9,22 +9,38 @@ Sampling plan: segments of fixed length from environments that keep running. Sou
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from pgzoo.agents.base import RESCALED, Agent
+from pgzoo.agents.critics import BootstrappedCritic
+from pgzoo.agents.registry import register
+from pgzoo.agents.surrogates import ScoreFunction
+from pgzoo.sampling.plan import Segments
 
-from pgzoo.agents.base import PSI_SCALE, SegmentOptions, option
-from pgzoo.policies.model import Model
-from pgzoo.sampling.collect import Trajectories
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pgzoo.policies.model import Outputs
+    from pgzoo.sampling.trajectories import Trajectories
 
 
+@register(
+    "actor-critic",
+    summary="advantage actor-critic, bootstrapping from a learned V(s)",
+    formula="Ψ = GAE(γ, λ)",
+    year=1999,
+    source="Sutton et al. 1999; Schulman et al. 2016",
+)
 @dataclass(frozen=True, kw_only=True)
-class ActorCritic(SegmentOptions):
+class ActorCritic(Agent):
     """Advantage actor-critic with GAE(γ, λ)."""
 
-    psi_scale: Literal["none", "rms"] = option("rms", PSI_SCALE)
+    plan: Segments = Segments(envs=8, segment_steps=32)
+    surrogate: ScoreFunction = ScoreFunction()
+    critic: BootstrappedCritic = BootstrappedCritic(of="state", lam=0.95)
 
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+    training = RESCALED
+    defaults = {
         "CartPole-v1": {
             "steps": 100_000,
             "segment_steps": 64,
@@ -43,7 +59,8 @@ class ActorCritic(SegmentOptions):
             "reward_scale": 0.05,
         },
     }
+    in_zoo = ({}, {"lam": 0.0}, {"lam": 1.0})
 
-    def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
-        """Â_t ``[S, N, T]``."""
-        return self.advantage(trajectories, model)
+    def psi(self, t: Trajectories, outputs: Outputs) -> Tensor:
+        """Â_t, ``[S, N, T]``."""
+        return self.critic.advantage(t, outputs, self.gamma)

@@ -10,27 +10,48 @@ and 13.3; Asadi et al. (2017); Ciosek & Whiteson (2018).
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
-from torch import Tensor
+from pgzoo import estimators
+from pgzoo.agents.base import RESCALED, Agent
+from pgzoo.agents.critics import BootstrappedCritic
+from pgzoo.agents.registry import register
+from pgzoo.agents.surrogates import ExpectedGradient
+from pgzoo.options import chosen_by, option
+from pgzoo.sampling.plan import Episodes, Segments
 
-from pgzoo.agents.base import PSI_SCALE, SegmentOptions, option
-from pgzoo.estimators import all_actions_surrogate
-from pgzoo.policies.model import Model
-from pgzoo.sampling.batch import Batch
-from pgzoo.sampling.collect import Trajectories
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pgzoo.policies.model import Outputs
+    from pgzoo.sampling.trajectories import Trajectories
 
 
+@register(
+    "all-actions",
+    summary="expected policy gradient with a learned q̂ for every action",
+    formula="Σ_a q̂(s,a) ∇π(a|s)",
+    year=2017,
+    source="Sutton & Barto 13.2–13.3; Asadi et al. 2017; Ciosek & Whiteson 2018",
+)
 @dataclass(frozen=True, kw_only=True)
-class AllActions(SegmentOptions):
+class AllActions(Agent):
     """Expected policy gradient with a learned action-value function."""
 
     sampling: Literal["segments", "episodes"] = option(
-        "segments", "rows of the batch: segments, or one complete episode of each environment"
+        "segments", "rows of the batch: segments, or complete episodes"
     )
-    psi_scale: Literal["none", "rms"] = option("rms", PSI_SCALE)
+    plan: Segments | Episodes = chosen_by(
+        "sampling",
+        "segments",
+        segments=Segments(envs=8, segment_steps=32),
+        episodes=Episodes(episodes=8),
+    )
+    surrogate: ExpectedGradient = ExpectedGradient()
+    critic: BootstrappedCritic = BootstrappedCritic(of="action", lam=0.95)
 
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+    training = RESCALED
+    defaults = {
         "CartPole-v1": {
             "steps": 150_000,
             "segment_steps": 64,
@@ -54,22 +75,6 @@ class AllActions(SegmentOptions):
         "LunarLander-v3 tabular": {"steps": 500_000},
     }
 
-    @property
-    def plan(self) -> Literal["episodes", "segments"]:
-        """As chosen."""
-        return self.sampling
-
-    @property
-    def critic(self) -> Literal["none", "state", "action"]:
-        """q̂(s, a)."""
-        return "action"
-
-    def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
+    def psi(self, t: Trajectories, outputs: Outputs) -> Tensor:
         """q̂ less its expectation, ``[S, N, T, A]``."""
-        q = model.critic_outputs(trajectories)
-        pi = model.log_probs(trajectories).exp()
-        return q - (pi * q).sum(-1, keepdim=True)
-
-    def surrogate(self, log_probs: Tensor, batch: Batch) -> Tensor:
-        """Σ_a π(a|s) Ψ(a)."""
-        return all_actions_surrogate(log_probs, batch.psi)
+        return estimators.centered_action_values(outputs.critic, outputs.log_probs)

@@ -1,48 +1,55 @@
-"""An estimator of your own: a function from trajectories to Ψ, written in a file of yours.
+"""An estimator of your own: a function from trajectories to Ψ, or a file that holds one.
 
     def my_estimator(trajectories: Trajectories) -> Tensor:   # Ψ [S, N, T]
 
-Sampling plan: N complete episodes, in groups of K from the same start if --group-size is above 1.
-The file is named on the command line, as in ``my_file.py:my_estimator``, and is run like any
-Python program; a run folder never causes it to be run.
+Sampling plan: N complete episodes, in groups of K if ``group_size`` is above 1. A file is named as
+in ``my_file.py:my_estimator`` and is run like any Python program; a run folder never causes it to
+be run.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import importlib.util
+import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Literal
+from types import ModuleType
+from typing import TYPE_CHECKING, Any, ClassVar
 
-import torch
-from torch import Tensor
-
-from pgzoo.agents.base import PSI_SCALE, GroupOptions, option
+from pgzoo.agents.base import RESCALED, Agent
+from pgzoo.agents.registry import zoo
 from pgzoo.errors import UsageError
-from pgzoo.policies.model import Model
-from pgzoo.sampling.collect import Trajectories
+from pgzoo.sampling.plan import Groups
 
-Estimator = Callable[[Trajectories], Tensor]
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pgzoo.policies.model import Outputs
+    from pgzoo.sampling.trajectories import Trajectories
+
+    Estimator = Callable[[Trajectories], Tensor]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Custom(GroupOptions):
+class Custom(Agent):
     """Score-function gradient with a Ψ of one's own."""
 
-    group_size: int = option(1, "rollouts K from each start; divides --episodes", minimum=1)
-    psi_scale: Literal["none", "rms"] = option("rms", PSI_SCALE)
+    plan: Groups = Groups(episodes=16, group_size=1)
 
-    estimator_name: ClassVar[str]
-    estimator: ClassVar[Callable[[Trajectories], Tensor]]
+    training = RESCALED
+    estimator: ClassVar[Callable[..., Any]]
+    sha256: ClassVar[str | None]
+    """Digest of the file, or of the function's source where it can be had."""
 
-    def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
+    def psi(self, t: Trajectories, outputs: Outputs) -> Tensor:
         """What the function says, checked."""
-        copy = trajectories.map(torch.clone, trajectories.group_size)  # it may be written to
-        psi = type(self).estimator(copy)
-        return checked_psi(self.estimator_name, psi, trajectories)
+        copy = t.map(lambda x: x.clone(), t.group_size)  # it may be written to
+        return checked_psi(self.name, type(self).estimator(copy), t)
 
 
 def checked_psi(name: str, psi: Any, trajectories: Trajectories) -> Tensor:
@@ -52,9 +59,11 @@ def checked_psi(name: str, psi: Any, trajectories: Trajectories) -> Tensor:
         UsageError: unless it is a tensor of floating-point numbers ``[S, N, T]`` that are finite
             on all real steps.
     """
+    import torch  # an agent's file is read without it
+
     mask = trajectories.mask
     expected = f"Expected {name} to return Ψ, a floating-point tensor {list(mask.shape)}"
-    if not isinstance(psi, Tensor):
+    if not isinstance(psi, torch.Tensor):
         raise UsageError(f"{expected} (torch), got {type(psi).__name__}.")
     if psi.layout != torch.strided or psi.device != mask.device:
         raise UsageError(
@@ -77,30 +86,61 @@ def checked_psi(name: str, psi: Any, trajectories: Trajectories) -> Tensor:
     return psi
 
 
-def custom_agent(name: str) -> type[Custom]:
-    """The agent made of ``FILE.py:FUNCTION``.
+def is_file_and_function(name: str) -> bool:
+    """Whether a name is ``FILE.py:FUNCTION``.
+
+    Raises:
+        UsageError: for a file without a function.
+    """
+    if name.endswith(".py"):
+        raise UsageError(
+            f"Expected FILE.py:FUNCTION, got {name!r}: which of its functions is the estimator?"
+        )
+    return ".py:" in name
+
+
+def custom_agent(source: str | Callable[..., Any]) -> type[Custom]:
+    """The agent made of a function, or of ``FILE.py:FUNCTION``.
 
     Raises:
         UsageError: if the file or the function is not there, or cannot be loaded.
     """
-    path, _, function_name = name.rpartition(":")
-    function = _load_function(Path(path), function_name)
-    fields: dict[str, Any] = {"estimator": staticmethod(function), "estimator_name": name}
+    if callable(source):
+        name = getattr(source, "__name__", type(source).__name__)
+        if name in zoo():
+            raise UsageError(f"Expected another name than {name} for a function: the zoo has it.")
+        path = Path(inspect.getsourcefile(source) or "") if inspect.isfunction(source) else Path()
+        function, digest = _with_clear_errors(path, name, source), _digest_of_function(source)
+    else:
+        name = source
+        file, _, function_name = source.rpartition(":")
+        function = _load_function(Path(file), function_name)
+        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    fields = {"estimator": staticmethod(function), "name": name, "sha256": digest}
     return dataclasses.dataclass(frozen=True, kw_only=True)(type("Custom", (Custom,), fields))
+
+
+def _digest_of_function(function: Callable[..., Any]) -> str | None:
+    try:
+        return hashlib.sha256(inspect.getsource(function).encode()).hexdigest()
+    except (OSError, TypeError):  # typed into a prompt, or no function of Python
+        return None
 
 
 def _load_function(path: Path, name: str) -> Estimator:
     path = path.resolve()
     if not path.is_file():
         raise UsageError(f"Expected {path} to be a Python file with a function {name}; not found.")
-    spec = importlib.util.spec_from_file_location(f"pgzoo_estimator_{path.stem}", path)
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(f"pgzoo_estimator_{path.stem}_{digest}", path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module  # dataclasses look their module up
-    sys.path.insert(0, str(path.parent))  # as for any program that is run
+    helpers: dict[str, ModuleType] = {}
     try:
-        spec.loader.exec_module(module)
+        with _importing_from(path.parent, helpers):
+            spec.loader.exec_module(module)
     except (Exception, SystemExit) as error:  # whatever the user's program raises is about it
         line = _line_in(path, error)
         raise UsageError(f"{path}{line} cannot be run: {type(error).__name__}: {error}") from error
@@ -110,7 +150,47 @@ def _load_function(path: Path, name: str) -> Estimator:
         raise UsageError(
             f"Expected a function {name!r} in {path}; it has {', '.join(known) or 'none'}."
         )
-    return _with_clear_errors(path, name, function)
+
+    def with_helpers(trajectories: Trajectories) -> Tensor:
+        with _importing_from(path.parent, helpers):
+            return function(trajectories)
+
+    return _with_clear_errors(path, name, with_helpers)
+
+
+@contextmanager
+def _importing_from(folder: Path, helpers: dict[str, ModuleType]) -> Iterator[None]:
+    """Modules of a folder can be imported, as for any program that is run, and stay its own.
+
+    Two estimators' folders may both have a module of the same name.
+
+    Args:
+        folder: of the estimator's file.
+        helpers: its modules, to which further ones are added.
+    """
+    before = dict(sys.modules)
+    sys.modules.update(helpers)
+    sys.path.insert(0, str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
+        for name in list(sys.modules):
+            package = name.partition(".")[0]
+            own = package in helpers or package not in before
+            if name in helpers or (own and _is_in(folder, package, sys.modules[name])):
+                helpers[name] = sys.modules.pop(name)
+                if name in before:
+                    sys.modules[name] = before[name]
+
+
+def _is_in(folder: Path, package: str, module: ModuleType) -> bool:
+    """Whether a package is in the folder itself, and not in an environment somewhere below it."""
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
+    place = next((Path(p).resolve() for p in places if p is not None), None)
+    if place is None or folder not in place.parents:
+        return False
+    return place.relative_to(folder).parts[0].partition(".")[0] == package
 
 
 def _with_clear_errors(path: Path, name: str, function: Estimator) -> Estimator:

@@ -10,25 +10,43 @@ trajectories count less; ``dr_grpo`` does without it and without the division by
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from pgzoo import estimators
+from pgzoo.agents.base import Agent, at_every_step
+from pgzoo.agents.penalties import ReferenceKL
+from pgzoo.agents.registry import register
+from pgzoo.agents.surrogates import ClippedRatio
+from pgzoo.estimators.names import Aggregation
+from pgzoo.options import option
+from pgzoo.sampling.plan import Groups
 
-from pgzoo.agents.base import Aggregation, ClipOptions, GroupOptions, ReferenceOptions, option
-from pgzoo.estimators import group_standardize
-from pgzoo.policies.model import Model
-from pgzoo.sampling.collect import Trajectories
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pgzoo.policies.model import Outputs
+    from pgzoo.sampling.trajectories import Trajectories
 
 
+@register(
+    "grpo",
+    summary="returns standardised within their group, clipped ratio, mean over each trajectory",
+    formula="Ψ = (R − group mean) / group std",
+    year=2024,
+    source="Shao et al. 2024",
+)
 @dataclass(frozen=True, kw_only=True)
-class GRPO(ReferenceOptions, ClipOptions, GroupOptions):
+class GRPO(Agent):
     """Group-relative policy optimisation."""
 
+    plan: Groups = Groups(episodes=16, group_size=8)
+    surrogate: ClippedRatio = ClippedRatio(clip=0.2)
+    penalty: ReferenceKL = ReferenceKL(kl_placement="loss", kl_estimator="k3")
     aggregation: Aggregation = option(
-        "trajectory-mean", "how the steps' terms are added up; sum is the unbiased one"
+        "trajectory-mean", "how the steps' terms are added up", estimate=True
     )
 
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+    defaults = {
         "CartPole-v1": {"learning_rate": 2e-3, "lr_schedule": "linear"},
         "LunarLander-v3": {
             "steps": 600_000,
@@ -38,11 +56,7 @@ class GRPO(ReferenceOptions, ClipOptions, GroupOptions):
         },
     }
 
-    def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
-        """The group's advantage at every step ``[S, N, T]``."""
-        returns = self.penalized_return(trajectories, model)
-        return self.group_advantage(returns).unsqueeze(-1) * trajectories.mask
-
-    def group_advantage(self, returns: Tensor) -> Tensor:
-        """Of returns ``[S, N]``."""
-        return group_standardize(returns, self.group_size)
+    def psi(self, t: Trajectories, outputs: Outputs) -> Tensor:
+        """The standardised return at every step, ``[S, N, T]``."""
+        returns = self.episode_return(t, outputs)
+        return at_every_step(estimators.group_standardize(returns, self.plan.group_size), t)

@@ -7,32 +7,43 @@ Sampling plan: segments of fixed length from environments that keep running.
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING
 
-import torch
-from torch import Tensor
+from pgzoo.agents.base import Agent
+from pgzoo.agents.critics import BootstrappedCritic
+from pgzoo.agents.registry import register
+from pgzoo.agents.surrogates import ClippedRatio
+from pgzoo.estimators.names import Aggregation
+from pgzoo.options import option
+from pgzoo.sampling.plan import Segments
 
-from pgzoo.agents.base import ClipOptions, SegmentOptions, option
-from pgzoo.estimators import whiten
-from pgzoo.policies.model import Model
-from pgzoo.sampling.batch import Batch
-from pgzoo.sampling.collect import Trajectories
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pgzoo.policies.model import Outputs
+    from pgzoo.sampling.trajectories import Trajectories
 
 
+@register(
+    "ppo",
+    summary="several epochs of minibatches with the clipped ratio and a learned V(s)",
+    formula="Ψ = GAE(γ, λ), standardised per minibatch",
+    year=2017,
+    source="Schulman et al. 2017",
+)
 @dataclass(frozen=True, kw_only=True)
-class PPO(ClipOptions, SegmentOptions):
+class PPO(Agent):
     """Proximal policy optimisation with the clipped surrogate."""
 
-    standardize: bool = option(True, "subtract Ψ's mean over the minibatch, divide by its std")
-    value_clip: float = option(
-        0.0, "the critic moves at most this far from its old prediction; 0: freely", minimum=0
+    plan: Segments = Segments(envs=8, segment_steps=32)
+    surrogate: ClippedRatio = ClippedRatio(clip=0.2, standardize=True, epochs=6, minibatches=8)
+    critic: BootstrappedCritic = BootstrappedCritic(of="state", lam=0.95)
+    aggregation: Aggregation = option(
+        "step-mean", "how the steps' terms are added up", estimate=True
     )
-    epochs: int = option(6, "passes of the policy over each batch", minimum=1)
-    minibatches: int = option(8, "minibatches of one such pass", minimum=1)
 
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+    defaults = {
         "CartPole-v1": {
             "steps": 100_000,
             "segment_steps": 128,
@@ -59,27 +70,6 @@ class PPO(ClipOptions, SegmentOptions):
         },
     }
 
-    def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
-        """Â_t ``[S, N, T]``."""
-        return self.advantage(trajectories, model)
-
-    def surrogate(self, log_probs: Tensor, batch: Batch) -> Tensor:
-        """The clipped surrogate of the standardised advantage."""
-        return super().surrogate(log_probs, self._standardized(batch))
-
-    def update_metrics(self, log_probs: Tensor, batch: Batch) -> dict[str, Tensor]:
-        """Where clipping bites depends on the sign of the standardised advantage."""
-        return super().update_metrics(log_probs, self._standardized(batch))
-
-    def _standardized(self, batch: Batch) -> Batch:
-        if not self.standardize:
-            return batch
-        return dataclasses.replace(batch, psi=whiten(batch.psi, batch.mask))
-
-    def critic_loss(self, value: Tensor, old_value: Tensor, target: Tensor) -> Tensor:
-        """Squared error, of the clipped prediction if that is the larger."""
-        loss = (value - target).square()
-        if self.value_clip == 0:
-            return loss
-        near = old_value + (value - old_value).clamp(-self.value_clip, self.value_clip)
-        return torch.maximum(loss, (near - target).square())
+    def psi(self, t: Trajectories, outputs: Outputs) -> Tensor:
+        """Â_t, ``[S, N, T]``."""
+        return self.critic.advantage(t, outputs, self.gamma)

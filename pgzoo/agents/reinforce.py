@@ -8,31 +8,47 @@ Sampling plan: N complete episodes from independent starts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from torch import Tensor
-
-from pgzoo.agents.base import PSI_SCALE, Agent, option
+from pgzoo import estimators
+from pgzoo.agents.base import RESCALED, Agent, at_every_step
+from pgzoo.agents.registry import register
+from pgzoo.agents.surrogates import ScoreFunction
 from pgzoo.errors import UsageError
-from pgzoo.estimators import discount_weights, episode_return, returns_to_go
-from pgzoo.policies.model import Model
-from pgzoo.sampling.collect import Trajectories
+from pgzoo.options import option
+from pgzoo.sampling.plan import Episodes
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pgzoo.policies.model import Outputs
+    from pgzoo.sampling.trajectories import Trajectories
 
 
+@register(
+    "reinforce",
+    summary="Monte Carlo policy gradient",
+    formula="Ψ = G_t, or R at every step",
+    year=1992,
+    source="Williams 1992",
+)
 @dataclass(frozen=True, kw_only=True)
 class Reinforce(Agent):
     """Monte Carlo policy gradient without a baseline."""
 
-    episodes: int = option(16, "complete episodes N of each seed in an iteration", minimum=1)
+    plan: Episodes = Episodes(episodes=16)
+    surrogate: ScoreFunction = ScoreFunction()
     whole_return: bool = option(
-        False, "Ψ = R, the return of the whole episode, at every step; not G_t"
+        False, "Ψ = R, the return of the whole episode, at every step; not G_t", estimate=True
     )
     gamma_t: bool = option(
-        False, "weigh step t by γ^t, which makes G_t exact for the discounted objective"
+        False,
+        "weigh step t by γ^t, which makes G_t exact for the discounted objective",
+        estimate=True,
     )
-    psi_scale: Literal["none", "rms"] = option("rms", PSI_SCALE)
 
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+    training = RESCALED
+    defaults = {
         "CartPole-v1": {"steps": 600_000, "lr_schedule": "linear"},
         "LunarLander-v3": {
             "steps": 600_000,
@@ -41,33 +57,27 @@ class Reinforce(Agent):
             "lr_schedule": "linear",
         },
     }
+    in_zoo: ClassVar[tuple[dict[str, Any], ...]] = ({"whole_return": True}, {})
 
     def check(self) -> None:
         """The two ways to be exact exclude each other."""
-        super().check()
         if self.whole_return and self.gamma_t:
             raise UsageError(
-                "Expected --gamma-t with returns-to-go, got --whole-return too. With the whole "
+                "Expected `gamma_t` with returns-to-go, got `whole_return` too. With the whole "
                 "return the gradient is already exact, and γ^t would discount it twice: drop one."
             )
 
-    @property
-    def num_rows(self) -> int:
-        """A row for every episode."""
-        return self.episodes
+    def psi(self, t: Trajectories, outputs: Outputs) -> Tensor:
+        """G_t, or R at every step, ``[S, N, T]``."""
+        return self.credited_return(t, outputs)
 
-    def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
-        """G_t, or R at every step."""
-        return self.returns(trajectories, model)
-
-    def returns(self, trajectories: Trajectories, model: Model) -> Tensor:
+    def credited_return(self, t: Trajectories, outputs: Outputs) -> Tensor:
         """The return that each step is credited with ``[S, N, T]``."""
-        reward, mask = trajectories.reward, trajectories.mask
         if self.whole_return:
-            return episode_return(reward, mask, self.gamma).unsqueeze(-1) * mask
-        return returns_to_go(reward, mask, self.gamma)
+            return at_every_step(self.episode_return(t, outputs), t)
+        return self.returns_to_go(t, outputs)
 
-    def step_weights(self, trajectories: Trajectories) -> Tensor:
+    def step_weights(self, t: Trajectories) -> Tensor:
         """Aggregation, times c_t = γ^t if asked for."""
-        weight = super().step_weights(trajectories)
-        return weight * discount_weights(trajectories.mask, self.gamma) if self.gamma_t else weight
+        weight = super().step_weights(t)
+        return weight * estimators.discount_weights(t.mask, self.gamma) if self.gamma_t else weight

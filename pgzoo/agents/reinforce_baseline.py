@@ -9,33 +9,41 @@ Bartlett & Baxter (2004) for the variance-optimal constant.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Literal
 
-import torch
-from torch import Tensor
-
-from pgzoo.agents.base import CriticOptions, option
+from pgzoo import estimators
+from pgzoo.agents.critics import Critic
+from pgzoo.agents.registry import register
 from pgzoo.agents.reinforce import Reinforce
-from pgzoo.estimators import (
-    batch_mean_baseline,
-    optimal_constant_baseline,
-    time_step_mean_baseline,
+from pgzoo.options import chosen_by, option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pgzoo.policies.model import Outputs
+    from pgzoo.sampling.trajectories import Trajectories
+
+
+@register(
+    "reinforce-baseline",
+    summary="REINFORCE with a batch mean, per-time-step mean, learned V(s) or optimal constant",
+    formula="Ψ = G_t − b",
+    year=1992,
+    source="Williams 1992; Greensmith et al. 2004",
 )
-from pgzoo.policies.model import Model
-from pgzoo.sampling.collect import Trajectories
-
-
 @dataclass(frozen=True, kw_only=True)
-class ReinforceBaseline(CriticOptions, Reinforce):
+class ReinforceBaseline(Reinforce):
     """Monte Carlo policy gradient with a choice of four baselines."""
 
     baseline: Literal["batch-mean", "time-step-mean", "value", "optimal"] = option(
         "time-step-mean",
         "b: mean return of the batch, mean return at each time step, a learned V(s), "
         "or the variance-optimal constant",
+        estimate=True,
     )
+    critic: Critic | None = chosen_by("baseline", "time-step-mean", value=Critic(of="state"))
 
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+    defaults = {
         "CartPole-v1": {"steps": 120_000},
         "LunarLander-v3": {
             "baseline": "value",
@@ -51,26 +59,25 @@ class ReinforceBaseline(CriticOptions, Reinforce):
         "CartPole-v1 tabular": {"steps": 300_000},
         "LunarLander-v3 tabular": {"steps": 500_000},
     }
+    in_zoo = (
+        {"baseline": "batch-mean"},
+        {"baseline": "time-step-mean"},
+        {"baseline": "optimal"},
+        {"baseline": "value"},
+    )
 
-    @property
-    def critic(self) -> Literal["none", "state", "action"]:
-        """Only the learned V(s) needs one."""
-        return "state" if self.baseline == "value" else "none"
+    def psi(self, t: Trajectories, outputs: Outputs) -> Tensor:
+        """G_t − b, ``[S, N, T]``."""
+        returns = self.credited_return(t, outputs)
+        return (returns - self._baseline(returns, t, outputs)) * t.mask
 
-    def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
-        """G_t − b ``[S, N, T]``."""
-        returns = self.returns(trajectories, model)
-        return (returns - self._baseline(returns, trajectories, model)) * trajectories.mask
-
-    def _baseline(self, returns: Tensor, trajectories: Trajectories, model: Model) -> Tensor:
-        mask = trajectories.mask
+    def _baseline(self, returns: Tensor, t: Trajectories, outputs: Outputs) -> Tensor:
         if self.baseline == "batch-mean":
-            return batch_mean_baseline(returns, mask)
+            return estimators.batch_mean_baseline(returns, t.mask)
         if self.baseline == "time-step-mean":
-            return time_step_mean_baseline(returns, mask)
+            return estimators.time_step_mean_baseline(returns, t.mask)
         if self.baseline == "value":
-            return model.values(trajectories)
-        weight = self.step_weights(trajectories)
-        both = torch.stack([weight * returns, weight], dim=1)
-        gradients = model.scores(trajectories).trajectory_sums(both)
-        return optimal_constant_baseline(*gradients.unbind(1))
+            return outputs.values
+        weight = self.step_weights(t)
+        return_score, score = outputs.scores.trajectory_sums([weight * returns, weight])
+        return estimators.optimal_constant_baseline(return_score, score)

@@ -8,26 +8,43 @@ Sampling plan: N complete episodes from independent starts.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from pgzoo import estimators
+from pgzoo.agents.base import Agent
+from pgzoo.agents.penalties import ReferenceKL
+from pgzoo.agents.registry import register
+from pgzoo.agents.surrogates import ClippedRatio
+from pgzoo.estimators.names import Aggregation
+from pgzoo.options import option
+from pgzoo.sampling.plan import Episodes
 
-from pgzoo.agents.base import ClipOptions, ReferenceOptions, option
-from pgzoo.estimators import returns_to_go, whiten
-from pgzoo.policies.model import Model
-from pgzoo.sampling.collect import Trajectories
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pgzoo.policies.model import Outputs
+    from pgzoo.sampling.trajectories import Trajectories
 
 
+@register(
+    "reinforce++",
+    summary="one rollout per start, returns whitened over the batch, clipped ratio",
+    formula="Ψ = G_t whitened over the batch",
+    year=2025,
+    source="Hu et al. 2025",
+)
 @dataclass(frozen=True, kw_only=True)
-class ReinforcePP(ReferenceOptions, ClipOptions):
+class ReinforcePP(Agent):
     """REINFORCE with global advantage normalisation."""
 
-    episodes: int = option(16, "complete episodes N of each seed in an iteration", minimum=1)
-    kl_placement: Literal["reward", "loss"] = option(
-        "reward", "subtract β·KL from each step's reward, or from the objective"
+    plan: Episodes = Episodes(episodes=16)
+    surrogate: ClippedRatio = ClippedRatio(clip=0.2)
+    penalty: ReferenceKL = ReferenceKL(kl_placement="reward")
+    aggregation: Aggregation = option(
+        "step-mean", "how the steps' terms are added up", estimate=True
     )
 
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+    defaults = {
         "CartPole-v1": {"steps": 300_000, "learning_rate": 2e-3, "lr_schedule": "linear"},
         "LunarLander-v3": {
             "steps": 600_000,
@@ -37,13 +54,6 @@ class ReinforcePP(ReferenceOptions, ClipOptions):
         },
     }
 
-    @property
-    def num_rows(self) -> int:
-        """A row for every episode."""
-        return self.episodes
-
-    def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
-        """Whitened returns-to-go ``[S, N, T]``."""
-        reward = self.penalized_reward(trajectories, model)
-        returns = returns_to_go(reward, trajectories.mask, self.gamma)
-        return whiten(returns, trajectories.mask)
+    def psi(self, t: Trajectories, outputs: Outputs) -> Tensor:
+        """Whitened returns-to-go, ``[S, N, T]``."""
+        return estimators.whiten(self.returns_to_go(t, outputs), t.mask)

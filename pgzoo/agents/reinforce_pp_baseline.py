@@ -8,26 +8,43 @@ Sampling plan: groups of K complete episodes from the same start.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import TYPE_CHECKING
 
-from torch import Tensor
+from pgzoo import estimators
+from pgzoo.agents.base import Agent, at_every_step
+from pgzoo.agents.penalties import ReferenceKL
+from pgzoo.agents.registry import register
+from pgzoo.agents.surrogates import ClippedRatio
+from pgzoo.estimators.names import Aggregation
+from pgzoo.options import option
+from pgzoo.sampling.plan import Groups
 
-from pgzoo.agents.base import ClipOptions, GroupOptions, ReferenceOptions, option
-from pgzoo.estimators import group_center, whiten
-from pgzoo.policies.model import Model
-from pgzoo.sampling.collect import Trajectories
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pgzoo.policies.model import Outputs
+    from pgzoo.sampling.trajectories import Trajectories
 
 
+@register(
+    "reinforce++-baseline",
+    summary="group mean subtracted, then whitened over the batch, clipped ratio",
+    formula="Ψ = R − group mean, whitened over the batch",
+    year=2025,
+    source="Hu et al. 2025",
+)
 @dataclass(frozen=True, kw_only=True)
-class ReinforcePPBaseline(ReferenceOptions, ClipOptions, GroupOptions):
+class ReinforcePPBaseline(Agent):
     """REINFORCE++ with group means as baselines."""
 
-    kl_estimator: Literal["k1", "k2", "k3"] = option(
-        "k2", "estimator of the KL in the objective; the reward always takes k1"
+    plan: Groups = Groups(episodes=16, group_size=8, least=2)
+    surrogate: ClippedRatio = ClippedRatio(clip=0.2)
+    penalty: ReferenceKL = ReferenceKL(kl_placement="loss", kl_estimator="k2")
+    aggregation: Aggregation = option(
+        "step-mean", "how the steps' terms are added up", estimate=True
     )
 
-    least_group_size: ClassVar[int] = 2
-    defaults: ClassVar[dict[str, dict[str, Any]]] = {
+    defaults = {
         "CartPole-v1": {"learning_rate": 2e-3, "lr_schedule": "linear"},
         "LunarLander-v3": {
             "steps": 600_000,
@@ -37,9 +54,8 @@ class ReinforcePPBaseline(ReferenceOptions, ClipOptions, GroupOptions):
         },
     }
 
-    def psi(self, trajectories: Trajectories, model: Model) -> Tensor:
-        """Centred, then whitened ``[S, N, T]``."""
-        mask = trajectories.mask
-        returns = self.penalized_return(trajectories, model)
-        centered = group_center(returns, self.group_size).unsqueeze(-1) * mask
-        return whiten(centered, mask)
+    def psi(self, t: Trajectories, outputs: Outputs) -> Tensor:
+        """Centred, then whitened, ``[S, N, T]``."""
+        returns = self.episode_return(t, outputs)
+        centered = estimators.group_center(returns, self.plan.group_size)
+        return estimators.whiten(at_every_step(centered, t), t.mask)

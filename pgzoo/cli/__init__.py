@@ -11,10 +11,12 @@ from rich.table import Table
 
 from pgzoo import __version__
 from pgzoo.agents import AGENTS
+from pgzoo.cli.flags import with_flags
 from pgzoo.cli.lab import lab
 from pgzoo.cli.run import run
 from pgzoo.cli.values import POLICIES
 from pgzoo.errors import UsageError
+from pgzoo.options import parts_of
 
 ENVIRONMENTS = {
     "CartPole-v1": "balance a pole; solved at 475 of 500",
@@ -24,6 +26,12 @@ ENVIRONMENTS = {
     "FrozenLake-v1": "16 states, slippery; solved at 0.7",
     "CliffWalking-v1": "48 states; endless, so give --max-episode-steps",
     "Taxi-v4": "500 states; pick up and deliver",
+}
+
+AGGREGATED = {
+    "sum": "summed",
+    "step-mean": "averaged over the batch",
+    "trajectory-mean": "averaged over each trajectory",
 }
 
 
@@ -38,7 +46,7 @@ class ClearErrors(click.Group):
             from pgzoo_envs.errors import EnvError
 
             if isinstance(error, (UsageError, EnvError)):
-                raise click.UsageError(str(error)) from error
+                raise click.UsageError(with_flags(str(error))) from error
             raise
 
 
@@ -71,18 +79,19 @@ main.add_command(lab)
 def evaluate_run(run_folder: Path, episodes: int, greedy: bool) -> None:
     """Evaluate the policies of a RUN's last checkpoint; the run is left as it is."""
     from pgzoo.cli.display import print_evaluation
-    from pgzoo.learning.loop import evaluate_checkpoint
-    from pgzoo.records.run_folder import RunFolder
+    from pgzoo.learning.run import load
 
-    folder = RunFolder.open(run_folder)
-    config = folder.config()
-    returns = evaluate_checkpoint(config, folder, episodes=episodes, greedy=greedy)
-    print_evaluation(Console(), config, returns, greedy)
+    run = load(run_folder)
+    print_evaluation(Console(), run, run.evaluate(episodes, greedy=greedy), greedy)
 
 
 @main.command(name="list")
-def list_everything() -> None:
+@click.option("--markdown", is_flag=True, help="The agents alone, as the README's table.")
+def list_everything(markdown: bool) -> None:
     """List agents with formula and paper, environments and policies."""
+    if markdown:
+        click.echo(zoo_as_markdown())
+        return
     console = Console()
     agents = Table(title="Agents: pgzoo run AGENT", title_justify="left")
     for column in ("agent", "weight of ∇log π(a|s)", "what it is", "source"):
@@ -92,6 +101,27 @@ def list_everything() -> None:
     console.print(agents)
     _print_pairs(console, "Environments: --env (any with discrete actions)", ENVIRONMENTS)
     _print_pairs(console, "Policies: --policy", POLICIES)
+
+
+def zoo_as_markdown() -> str:
+    """The table of the zoo: every agent's five values, from its own file."""
+    head = ("agent", "samples", "Ψ", "surrogate", "steps are", "critic", "source")
+    lines = ["| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
+    for name, entry in AGENTS.items():
+        agent = entry.agent()
+        file = entry.agent.__module__.replace(".", "/") + ".py"
+        critics = {part.of for part in parts_of(entry.agent, "critic") if part is not None}
+        cells = (
+            f"[`{name}`]({file})",
+            " or ".join(plan.title for plan in parts_of(entry.agent, "plan")),
+            entry.formula.removeprefix("Ψ = "),
+            agent.surrogate.title,
+            AGGREGATED[agent.aggregation],
+            ", ".join({"state": "V(s)", "action": "q(s, a)"}[of] for of in critics) or "–",
+            entry.source,
+        )
+        lines.append("| " + " | ".join(c.replace("|", "\\|") for c in cells) + " |")
+    return "\n".join(lines)
 
 
 def _print_pairs(console: Console, title: str, pairs: dict[str, str]) -> None:

@@ -10,7 +10,8 @@ from typing import Any
 import click
 from rich.console import Console
 
-from pgzoo.cli.values import POLICIES, Widths, check_policy, free_folder
+from pgzoo.cli.flags import flag
+from pgzoo.cli.values import POLICIES, Widths
 from pgzoo.errors import UsageError
 
 LAB_STUDIES = {
@@ -183,45 +184,29 @@ def _lab(
     **budget: Any,
 ) -> None:
     from pgzoo.cli.display import LabDisplay
+    from pgzoo.lab.api import make_problem
     from pgzoo.lab.measurement import Settings
-    from pgzoo.lab.problem import Problem, load_theta
     from pgzoo.lab.studies import STUDIES, Setup, with_defaults
+    from pgzoo.records.files import free_folder
 
     if name in STUDIES:
         _check_left_alone(STUDIES[name].changes)
-    if (env is None) == (run is None):
-        raise UsageError(
-            f"Expected either --env ENV or --run RUN, to say whose policy; got "
-            f"{'none' if run is None else 'both'}. Try `pgzoo lab {name} --env CartPole-v1`."
-        )
     given = {"gamma": gamma, "limit": limit, **budget}
     chosen = with_defaults(name, {k: v for k, v in given.items() if v is not None})
     objective = {k: chosen.pop(k) for k in ("gamma", "limit") if k in chosen}
-    if run is not None:
-        flags = {"--theta": theta, "--policy": policy, "--hidden": hidden}
-        for flag, value in (flags | {"--max-episode-steps": max_episode_steps}).items():
-            if value is not None:
-                raise UsageError(f"Expected no {flag} with --run: the run says what it is.")
-        problem = Problem.of_run(run, seed=replica, at=at, **objective)
-    else:
-        if at is not None:
-            raise UsageError("Expected --run RUN with --at: it is a share of a run's training.")
-        if theta is not None and replica is not None:
-            raise UsageError("Expected --theta or --replica, got both: each says which policy.")
-        if hidden is not None and policy in ("linear", "tabular"):
-            raise UsageError(f"Expected no --hidden with --policy {policy}: it has no such layers.")
-        assert env is not None
-        problem = Problem.initial(
-            env,
-            policy=check_policy(policy or "mlp"),
-            hidden=hidden or (64, 64),
-            seed=replica or 0,
-            max_episode_steps=max_episode_steps,
-            theta=load_theta(theta) if theta is not None else None,
-            source=theta,
-            **objective,
-        )
-    folder, created = _make_folder(out or free_folder(name, problem.env, "lab"))
+    problem = make_problem(
+        run=run,
+        at=at,
+        replica=replica,
+        env=env,
+        policy=policy,
+        hidden=hidden,
+        theta=theta,
+        max_episode_steps=max_episode_steps,
+        **objective,
+    )
+    path = out or free_folder(Path("lab"), f"{name}-{problem.env}")
+    folder, created = _make_folder(path, is_new=out is None)
     setup = Setup(problem, Settings(**chosen), group_size, run, replica, estimators)
     console = Console()
     try:
@@ -248,11 +233,12 @@ def _check_left_alone(option: str) -> None:
     """What a study changes itself cannot be chosen."""
     source = click.get_current_context().get_parameter_source(option)
     if source is click.core.ParameterSource.COMMANDLINE:
-        flag = "--" + option.replace("_", "-")
-        raise UsageError(f"Expected no {flag}: that is what this study changes. Leave it out.")
+        raise UsageError(
+            f"Expected no {flag(option)}: that is what this study changes. Leave it out."
+        )
 
 
-def _make_folder(folder: Path) -> tuple[Path, list[Path]]:
+def _make_folder(folder: Path, *, is_new: bool) -> tuple[Path, list[Path]]:
     """Make sure that results can be written before anything is measured.
 
     Returns:
@@ -263,6 +249,8 @@ def _make_folder(folder: Path) -> tuple[Path, list[Path]]:
             f"Expected {folder} to be free, but it holds results. Choose another --out."
         )
     created = [f for f in (folder, *folder.parents) if not f.exists()]
+    if is_new:
+        created = [folder, folder.parent]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / ".writable").touch()
@@ -276,19 +264,19 @@ def _make_folder(folder: Path) -> tuple[Path, list[Path]]:
 
 def _remove_if_empty(folders: Sequence[Path]) -> None:
     for folder in folders:
-        if not any(folder.iterdir()):
+        if folder.exists() and not any(folder.iterdir()):
             folder.rmdir()
 
 
 def _lab_results(name: str, setup: Any, folder: Path, progress: Any, console: Console) -> bool:
     """Measure, write and show; whether it was interrupted."""
     from pgzoo.cli.lab_tables import print_measurement, print_study
-    from pgzoo.lab import ZOO
+    from pgzoo.lab import zoo
     from pgzoo.lab.report import write_measurement
     from pgzoo.lab.studies import run_study
 
     if name == "measure":
-        result = setup.measure(ZOO, progress)
+        result = setup.measure(zoo(), progress)
         if result.interrupted and not result.rows:
             raise KeyboardInterrupt
         write_measurement(folder, result)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 import sys
 from pathlib import Path
@@ -10,32 +11,31 @@ from typing import TYPE_CHECKING, Any
 import click
 from rich.console import Console
 
-from pgzoo.agents import AGENTS, agent_class, entry_of
-from pgzoo.cli.values import POLICIES, Widths, check_policy, free_folder, parse_seeds, show
+from pgzoo.agents import AGENTS, Agent, agent_class, options_in_order, training_default
+from pgzoo.cli.flags import flag, show, with_flags
+from pgzoo.cli.values import POLICIES, Widths, parse_seeds
 from pgzoo.errors import UsageError
 
 if TYPE_CHECKING:
-    import dataclasses
-
-    from pgzoo.agents.base import Agent
+    from pgzoo.learning.run import Run
+    from pgzoo.options import Option
 
 DEFAULT_SEEDS = "0-9"
-DEFAULT_DIAGNOSTICS = 20
 
 
 class AgentCommands(click.Group):
-    """One command for every agent, its options derived from the agent's hyperparameters."""
+    """One command for every agent, its options derived from the agent's."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The zoo, in its own order."""
         return list(AGENTS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
-        """Import the agent only now."""
+        """The command of an agent, or of a user's estimator."""
         return _run_command(cmd_name, agent_class(cmd_name))
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Names and summaries from the registry, without importing any agent."""
+        """Names and summaries."""
         with formatter.section("Agents"):
             formatter.write_dl([(name, entry.summary) for name, entry in AGENTS.items()])
 
@@ -50,21 +50,22 @@ def run() -> None:
 
 
 def _run_command(name: str, agent: type[Agent]) -> click.Command:
-    from pgzoo.agents.base import hyperparameters
-
-    fields = hyperparameters(agent)
-    options = [_agent_option(agent, field) for field in fields]
-    entry = entry_of(name)
+    options = options_in_order(agent)
 
     def callback(**values: Any) -> None:
-        chosen = {f.name: values.pop(f.name) for f in fields}
-        _run(name, agent, {k: v for k, v in chosen.items() if v is not None}, **values)
+        chosen = {o.name: values.pop(o.name) for o in options}
+        given = {k: v for k, v in (values | chosen).items() if v is not None}
+        _run(name, **given)
 
+    about = f"{name}: an estimator of yours."
+    if name in AGENTS:
+        entry = AGENTS[name]
+        about = f"{entry.summary}: {entry.formula} ({entry.source})."
     return click.Command(
         name,
-        params=[*_common_options(), *options],
+        params=[*_common_options(), *(_agent_option(agent, o) for o in options)],
         callback=callback,
-        help=f"{entry.summary}: {entry.formula} ({entry.source}).",
+        help=about,
         context_settings={"max_content_width": 100},
     )
 
@@ -103,14 +104,14 @@ def _common_options() -> list[click.Parameter]:
             ["--stop-when-solved"],
             is_flag=True,
             default=None,
-            help="A seed stops when its last 100 episodes reach the environment's threshold.",
+            help="A seed stops when it has reached the environment's threshold.",
         ),
         click.Option(
             ["--diagnostics"],
             type=click.IntRange(min=0),
-            metavar="EVERY",
-            help="Variance and direction of the gradient every so many iterations; 0: never.  "
-            f"[default: {DEFAULT_DIAGNOSTICS}]",
+            metavar="TIMES",
+            help="How often in a run to find the gradient's variance and direction; 0: never.  "
+            "[default: 20]",
         ),
         click.Option(
             ["--compare-estimators"],
@@ -118,149 +119,125 @@ def _common_options() -> list[click.Parameter]:
             default=None,
             help="With the diagnostics, the relative variance of all estimators that fit.",
         ),
-        click.Option(["--quiet"], is_flag=True, help="No progress, no table."),
+        click.Option(["--quiet"], is_flag=True, default=None, help="No progress, no table."),
     ]
 
 
-def _agent_option(agent: type[Agent], field: dataclasses.Field) -> click.Option:
-    from pgzoo.agents.base import choices, option_type
-
-    flag = "--" + field.name.replace("_", "-")
-    declared = option_type(agent, field.name)
-    special = {
-        env: values[field.name]
-        for env, values in agent.defaults.items()
-        if values.get(field.name, field.default) != field.default
-    }
+def _agent_option(agent: type[Agent], known: Option) -> click.Option:
+    usual = training_default(agent, known)
+    special = {case: training_default(agent, known, case) for case in agent.defaults}
     shown = "; ".join(
-        [show(field.default), *(f"{env}: {show(value)}" for env, value in special.items())]
+        [show(usual), *(f"{case}: {show(v)}" for case, v in special.items() if v != usual)]
     )
-    text = f"{field.metadata['description']}.  [default: {shown}]"
+    text = f"{with_flags(known.description)}.  [default: {shown}]"
+    if known.needs is not None:
+        text = f"With {flag(known.needs[0])} {known.needs[1]}: {text}"
     if not text.split()[0].endswith(":"):  # that would be a symbol or a value
         text = text[0].upper() + text[1:]
-    if declared is bool:
-        return click.Option([f"{flag}/--no-{flag[2:]}"], default=None, help=text)
-    if (values := choices(declared)) is not None:
-        return click.Option([flag], type=click.Choice(values), help=text)
-    special_kinds = {"hidden": Widths(), "reference": str}
-    kind = special_kinds.get(field.name, declared)
-    return click.Option([flag], type=kind, help=text)
+    name = flag(known.name)
+    if known.kind is bool:
+        return click.Option([f"{name}/--no-{name[2:]}"], default=None, help=text)
+    if known.choices is not None:
+        return click.Option([name], type=click.Choice(known.choices), help=text)
+    kinds = {tuple[int, ...]: Widths(), str | None: str}
+    return click.Option([name], type=kinds.get(known.kind, known.kind), help=text)
 
 
 def _run(
     name: str,
-    agent: type[Agent],
-    chosen: dict[str, Any],
     *,
-    out: Path | None,
-    resume: Path | None,
-    quiet: bool,
+    out: Path | None = None,
+    resume: Path | None = None,
+    quiet: bool = False,
+    seeds: str | None = None,
     **given: Any,
 ) -> None:
-    from pgzoo.cli.display import TrainingDisplay, print_next_commands, print_summary
-    from pgzoo.learning.loop import TrainingInterrupted, prepare, train
-    from pgzoo.records.run_folder import RunFolder
+    from pgzoo.cli.display import print_next_commands, print_summary
+    from pgzoo.learning.loop import TrainingInterrupted
 
+    if seeds is not None:
+        given["seeds"] = parse_seeds(seeds)
+    progress = not quiet
     console = Console()
-    options = {k: v for k, v in given.items() if v is not None}
-    is_new = False
-    if resume is not None:
-        if out is not None:
-            raise UsageError("Expected --out or --resume, got both: a resumed run stays in place.")
-        folder = RunFolder.open(resume)
-        config = folder.config()
-        _check_same_options(config, name, options, chosen)
-        prepare(config)
-        if folder.summary() is not None and not quiet:
-            console.print(f"{resume} is complete; nothing is left to train.", markup=False)
-    else:
-        config = _new_config(name, agent, options, chosen)
-        prepare(config).initial_state()
-        path = out or free_folder(name, config.env)
-        is_new = not path.exists()
-        folder = RunFolder.create(path, config)
+    made: list[Path] = []
     try:
-        with TrainingDisplay(console, quiet) as display:
-            summary = train(config, folder, display)
+        if resume is not None:
+            if out is not None:
+                raise UsageError("Expected `out` or `resume`, got both: a resumed run stays put.")
+            trained = _resume(name, resume, given, progress, console)
+        else:
+            trained = _train(name, out, given, progress, made)
     except TrainingInterrupted:
+        path = resume or made[0]
         click.echo(
-            f"Interrupted; everything so far is saved. Go on with:\n"
-            f"  pgzoo run {name} --resume {folder.path}",
+            "Interrupted; everything so far is saved. Go on with:\n"
+            f"  pgzoo run {shlex.quote(name)} --resume {shlex.quote(str(path))}",
             err=True,
         )
         sys.exit(130)
-    except UsageError as error:
-        if is_new and not folder.has_metrics and not isinstance(error.__cause__, OSError):
-            shutil.rmtree(folder.path)  # an estimator that failed at once leaves nothing of use
-        raise
+    summary = trained.summary
+    assert summary is not None
     if not quiet:
         print_summary(console, summary)
-        print_next_commands(console, folder.path, summary)
+        print_next_commands(console, trained.path, summary)
     if all(reason is not None for reason in summary["failed"]):
         sys.exit(1)
 
 
-def _new_config(
-    name: str, agent: type[Agent], options: dict[str, Any], chosen: dict[str, Any]
-) -> Any:
-    import dataclasses
+def _train(
+    name: str, out: Path | None, given: dict[str, Any], progress: bool, made: list[Path]
+) -> Run:
+    from pgzoo.learning.run import train
+    from pgzoo.records.files import free_folder
+    from pgzoo.records.run_folder import FolderTakenError
 
-    from pgzoo.records.run_folder import RunConfig
-
-    if "env" not in options:
+    if "env" not in given:
         raise UsageError(
             f"Expected --env, such as `pgzoo run {name} --env CartPole-v1`; `pgzoo list` names "
             "more."
         )
-    if options.get("compare_estimators") and options.get("diagnostics") == 0:
-        raise UsageError(
-            "Expected --diagnostics above 0 with --compare-estimators, got 0: they are compared "
-            "when there are diagnostics. Leave --diagnostics out for the default."
-        )
-    policy = check_policy(options.get("policy", "mlp"))
-    settings = agent.for_env(options["env"], policy, **chosen)
-    return RunConfig(
-        agent=name,
-        env=options["env"],
-        policy=policy,
-        seeds=parse_seeds(options.get("seeds", DEFAULT_SEEDS)),
-        device=_device(options.get("device", "auto")),
-        max_episode_steps=options.get("max_episode_steps"),
-        stop_when_solved=options.get("stop_when_solved", False),
-        hyperparameters=dataclasses.asdict(settings),
-        diagnostics=options.get("diagnostics", DEFAULT_DIAGNOSTICS),
-        compare_estimators=options.get("compare_estimators", False),
-    )
+    given.setdefault("seeds", parse_seeds(DEFAULT_SEEDS))
+    new = out is None or not out.exists()
+    path = out or free_folder(Path("runs"), f"{name.rpartition(':')[2]}-{given['env']}")
+    made.append(path)
+    try:
+        return train(name, out=path, progress=progress, **given)
+    except FolderTakenError:
+        raise  # what is there is another's
+    except Exception as error:
+        started = (path / "metrics.csv").exists() and (path / "metrics.csv").stat().st_size > 0
+        if new and not started and not isinstance(error.__cause__, OSError):
+            shutil.rmtree(path, ignore_errors=True)  # what failed at once leaves nothing of use
+            if out is None and not any(path.parent.iterdir()):
+                path.parent.rmdir()
+        raise
 
 
-def _device(name: str) -> str:
-    import torch
+def _resume(
+    name: str, folder: Path, given: dict[str, Any], progress: bool, console: Console
+) -> Run:
+    from pgzoo.learning.run import load
 
-    available = torch.cuda.is_available()
-    if name == "cuda" and not available:
-        raise UsageError("Expected a CUDA device for --device cuda, found none. Use --device cpu.")
-    return "cuda" if available and name != "cpu" else "cpu"
+    run = load(folder)
+    _check_same_options(run, name, given)
+    if run.summary is not None and progress:
+        console.print(f"{folder} is complete; nothing is left to train.", markup=False)
+    return run.resume(name, progress=progress)
 
 
-def _check_same_options(
-    config: Any, name: str, options: dict[str, Any], chosen: dict[str, Any]
-) -> None:
+def _check_same_options(run: Run, name: str, given: dict[str, Any]) -> None:
     """Resuming keeps a run's options; giving the same ones again is fine."""
-    given = options | chosen
-    if "seeds" in given:
-        given["seeds"] = parse_seeds(given["seeds"])
-    if "device" in given:
-        given["device"] = _device(given["device"])
-    had = vars(config) | config.hyperparameters
-    for key, value in {"agent": name, **given}.items():
-        if had[key] != value:
-            if key == "agent":
-                raise UsageError(
-                    f"Expected the agent that the run was started with, {had[key]}, got {name}. "
-                    f"Try `pgzoo run {had[key]} --resume …`, or start a new run without --resume."
-                )
-            flag = "--" + key.replace("_", "-")
+    config = run.config
+    if name != config.agent:
+        raise UsageError(
+            f"Expected the agent that the run was started with, {config.agent}, got {name}. "
+            f"Try `pgzoo run {config.agent} --resume …`, or start a new run without --resume."
+        )
+    had = vars(config) | {"policy": config.policy_kind} | config.hyperparameters
+    for key, value in given.items():
+        if key not in had or (had[key] != value and (key, value) != ("device", "auto")):
+            was = f" {show(had[key])}" if key in had else "'s absence"
             raise UsageError(
-                f"Expected {flag} {show(had[key])} as the run was started, got {show(value)}. "
+                f"Expected {flag(key)}{was} as the run was started, got {show(value)}. "
                 "Leave the option out to go on with it, or start a new run without --resume."
             )

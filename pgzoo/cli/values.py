@@ -1,10 +1,8 @@
-"""What both `run` and `lab` read from the command line."""
+"""What is read from the command line."""
 
 from __future__ import annotations
 
-import difflib
 import re
-from pathlib import Path
 from typing import Any
 
 import click
@@ -60,37 +58,3 @@ class Widths(click.ParamType):
             return tuple(int(n) for n in value.split(","))
         except ValueError:
             self.fail(f"expected widths such as 64,64; got {value!r}.", param, ctx)
-
-
-def check_policy(policy: str) -> str:
-    """The policy, if there is one of that name.
-
-    Raises:
-        UsageError: if not, with a near name.
-    """
-    if policy not in POLICIES:
-        near = difflib.get_close_matches(policy, POLICIES, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise UsageError(f"Expected --policy among {', '.join(POLICIES)}; got {policy!r}.{hint}")
-    return policy
-
-
-def free_folder(name: str, env: str, parent: str = "runs") -> Path:
-    """The first of PARENT/NAME-ENV-1, -2, … that does not exist."""
-    short = name.rpartition(":")[2]  # of FILE.py:FUNCTION the function
-    stem = f"{short}-{env}".replace("/", "_").replace(":", "_")
-    number = 1
-    while (path := Path(parent) / f"{stem}-{number}").exists():
-        number += 1
-    return path
-
-
-def show(value: Any) -> str:
-    """An option's value as a user writes it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    if value is None:
-        return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -5,11 +5,15 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-AGGREGATIONS = ("sum", "step-mean", "trajectory-mean")
+from pgzoo.errors import UsageError
+from pgzoo.estimators.checks import check_fractions, check_tensors
+from pgzoo.estimators.names import AGGREGATIONS, Aggregation
 
 
-def aggregation_weights(mask: Tensor, aggregation: str) -> Tensor:
+def aggregation_weights(mask: Tensor, aggregation: Aggregation) -> Tensor:
     """Weight w of every step in Σ_{i,t} w_{i,t} x_{i,t}.
+
+    N counts the rows that have a real step; rows of padding change nothing.
 
     - ``sum``: 1/N, a sum over each trajectory's steps; the policy gradient theorem's own, unbiased.
     - ``step-mean``: 1/Σ_i T_i, the mean over all real steps of the batch.
@@ -24,16 +28,18 @@ def aggregation_weights(mask: Tensor, aggregation: str) -> Tensor:
         ``[..., N, T]``, float32, zero where the mask is false.
 
     Raises:
-        ValueError: for another aggregation.
+        UsageError: for another aggregation.
     """
+    check_tensors("[..., N, T]", mask=mask)
     weight = mask.float()
+    rows = mask.any(-1, keepdim=True).sum(-2, keepdim=True).clamp(min=1)
     if aggregation == "sum":
-        return weight / mask.shape[-2]
+        return weight / rows
     if aggregation == "step-mean":
         return weight / weight.sum((-2, -1), keepdim=True).clamp(min=1)
     if aggregation == "trajectory-mean":
-        return weight / (mask.shape[-2] * weight.sum(-1, keepdim=True).clamp(min=1))
-    raise ValueError(f"Expected an aggregation among {AGGREGATIONS}, got {aggregation!r}.")
+        return weight / (rows * weight.sum(-1, keepdim=True).clamp(min=1))
+    raise UsageError(f"Expected an aggregation among {AGGREGATIONS}, got {aggregation!r}.")
 
 
 def discount_weights(mask: Tensor, gamma: float) -> Tensor:
@@ -49,5 +55,21 @@ def discount_weights(mask: Tensor, gamma: float) -> Tensor:
     Returns:
         ``[T]``.
     """
+    check_tensors("[..., N, T]", mask=mask)
+    check_fractions(gamma=gamma)
     steps = torch.arange(mask.shape[-1], dtype=torch.float32, device=mask.device)
     return torch.as_tensor(gamma, dtype=torch.float32, device=mask.device) ** steps
+
+
+def step_mean(x: Tensor, mask: Tensor) -> Tensor:
+    """Mean over all real steps of the batch.
+
+    Args:
+        x: ``[..., N, T]``.
+        mask: real transitions, ``[..., N, T]``.
+
+    Returns:
+        ``[...]``; 0 where there is no real step.
+    """
+    check_tensors("[..., N, T]", x=x, mask=mask)
+    return torch.where(mask, x, 0).sum((-2, -1)) / mask.sum((-2, -1)).clamp(min=1)

@@ -10,6 +10,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pgzoo.estimators.aggregation import step_mean
+from pgzoo.estimators.checks import check_tensors
+
 
 def batch_mean_baseline(returns: Tensor, mask: Tensor) -> Tensor:
     """Mean of the returns over all real steps of the batch.
@@ -21,8 +24,8 @@ def batch_mean_baseline(returns: Tensor, mask: Tensor) -> Tensor:
     Returns:
         ``[..., 1, 1]``.
     """
-    total = torch.where(mask, returns, 0).sum((-2, -1), keepdim=True)
-    return total / mask.sum((-2, -1), keepdim=True).clamp(min=1)
+    check_tensors("[..., N, T]", returns=returns, mask=mask)
+    return step_mean(returns, mask)[..., None, None]
 
 
 def time_step_mean_baseline(returns: Tensor, mask: Tensor) -> Tensor:
@@ -35,6 +38,7 @@ def time_step_mean_baseline(returns: Tensor, mask: Tensor) -> Tensor:
     Returns:
         ``[..., 1, T]``.
     """
+    check_tensors("[..., N, T]", returns=returns, mask=mask)
     total = torch.where(mask, returns, 0).sum(-2, keepdim=True)
     return total / mask.sum(-2, keepdim=True).clamp(min=1)
 
@@ -53,6 +57,7 @@ def optimal_constant_baseline(return_score: Tensor, score: Tensor) -> Tensor:
     Returns:
         ``[..., 1, 1]``; 0 where all scores vanish.
     """
+    check_tensors("[..., N, P]", return_score=return_score, score=score)
     numerator = (return_score * score).sum((-2, -1), keepdim=True)
     denominator = score.square().sum((-2, -1), keepdim=True)
     return torch.where(denominator > 0, numerator / denominator, 0)

@@ -5,15 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-
-def _grouped(x: Tensor, group_size: int, dim: int) -> Tensor:
-    """Split axis ``dim`` of length N into ``[N/K, K]``."""
-    n = x.shape[dim]
-    if group_size < 1 or n % group_size:
-        raise ValueError(
-            f"Expected a number of trajectories that a group size of {group_size} divides, got {n}."
-        )
-    return x.unflatten(dim, (n // group_size, group_size))
+from pgzoo.estimators.checks import check_groups, check_not_negative, check_tensors
 
 
 def leave_one_out(returns: Tensor, group_size: int) -> Tensor:
@@ -30,10 +22,10 @@ def leave_one_out(returns: Tensor, group_size: int) -> Tensor:
         ``[..., N]``.
 
     Raises:
-        ValueError: for K < 2 or an N that K does not divide.
+        UsageError: for K < 2 or an N that K does not divide.
     """
-    if group_size < 2:
-        raise ValueError(f"Leaving one out needs groups of at least 2, got {group_size}.")
+    check_tensors("[..., N]", returns=returns)
+    check_groups(returns.shape[-1], group_size, least=2)
     return group_center(returns, group_size) * (group_size / (group_size - 1))
 
 
@@ -51,12 +43,12 @@ def leave_one_out_per_step(returns: Tensor, mask: Tensor, group_size: int) -> Te
         ``[..., N, T]``, zero where the mask is false.
 
     Raises:
-        ValueError: for K < 2 or an N that K does not divide.
+        UsageError: for K < 2 or an N that K does not divide.
     """
-    if group_size < 2:
-        raise ValueError(f"Leaving one out needs groups of at least 2, got {group_size}.")
-    g = _grouped(torch.where(mask, returns, 0), group_size, -2)
-    real = _grouped(mask, group_size, -2)
+    check_tensors("[..., N, T]", returns=returns, mask=mask)
+    check_groups(returns.shape[-2], group_size, least=2)
+    g = torch.where(mask, returns, 0).unflatten(-2, (-1, group_size))
+    real = mask.unflatten(-2, (-1, group_size))
     others = real.sum(-2, keepdim=True) - real.to(g.dtype)
     mean = (g.sum(-2, keepdim=True) - g) / others.clamp(min=1)
     return torch.where(real, g - mean, 0).flatten(-3, -2)
@@ -75,11 +67,13 @@ def group_center(returns: Tensor, group_size: int) -> Tensor:
         ``[..., N]``.
 
     Raises:
-        ValueError: for an N that K does not divide.
+        UsageError: for an N that K does not divide.
     """
-    group = _grouped(returns, group_size, -1)
+    check_tensors("[..., N]", returns=returns)
+    check_groups(returns.shape[-1], group_size)
     if group_size == 1:
         return returns
+    group = returns.unflatten(-1, (-1, group_size))
     return (group - group.mean(-1, keepdim=True)).flatten(-2)
 
 
@@ -97,10 +91,13 @@ def group_standardize(returns: Tensor, group_size: int, eps: float = 1e-6) -> Te
         ``[..., N]``.
 
     Raises:
-        ValueError: for an N that K does not divide.
+        UsageError: for an N that K does not divide.
     """
-    group = _grouped(returns, group_size, -1)
+    check_tensors("[..., N]", returns=returns)
+    check_groups(returns.shape[-1], group_size)
+    check_not_negative(eps=eps)
     if group_size == 1:
         return returns
+    group = returns.unflatten(-1, (-1, group_size))
     deviation = group.std(-1, keepdim=True) + eps
     return ((group - group.mean(-1, keepdim=True)) / deviation).flatten(-2)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pgzoo.estimators.checks import check_fractions, check_tensors
+
 
 def returns_to_go(reward: Tensor, mask: Tensor, gamma: float) -> Tensor:
     """Discounted return from every step on, G_t = Σ_{j≥t} γ^{j−t} r_j.
@@ -19,6 +21,8 @@ def returns_to_go(reward: Tensor, mask: Tensor, gamma: float) -> Tensor:
     Returns:
         ``[..., N, T]``, zero where the mask is false.
     """
+    check_tensors("[..., N, T]", reward=reward, mask=mask)
+    check_fractions(gamma=gamma)
     reward = torch.where(mask, reward, 0)
     if gamma == 1.0:
         total = reward.flip(-1).cumsum(-1).flip(-1)
@@ -38,6 +42,8 @@ def episode_return(reward: Tensor, mask: Tensor, gamma: float) -> Tensor:
     Returns:
         ``[..., N]``.
     """
+    check_tensors("[..., N, T]", reward=reward, mask=mask)
+    check_fractions(gamma=gamma)
     steps = torch.arange(reward.shape[-1], dtype=reward.dtype, device=reward.device)
     return (torch.where(mask, reward, 0) * gamma**steps).sum(-1)
 
@@ -66,6 +72,15 @@ def td_errors(
     Returns:
         ``[..., N, T]``, zero where the mask is false.
     """
+    check_tensors(
+        "[..., N, T]",
+        reward=reward,
+        value=value,
+        next_value=next_value,
+        terminated=terminated,
+        mask=mask,
+    )
+    check_fractions(gamma=gamma)
     target = reward + gamma * torch.where(terminated, 0, next_value)
     return torch.where(mask, target - value, 0)
 
@@ -99,6 +114,8 @@ def gae(
     Returns:
         ``[..., N, T]``, zero where the mask is false.
     """
+    check_tensors("[..., N, T]", reward=reward, truncated=truncated)
+    check_fractions(lam=lam)
     delta = td_errors(reward, value, next_value, terminated, mask, gamma)
     goes_on = mask & ~terminated & ~truncated
     return torch.where(mask, _discounted_sums(delta, gamma * lam * goes_on.to(delta.dtype)), 0)

@@ -5,6 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pgzoo.estimators.aggregation import step_mean
+from pgzoo.estimators.checks import check_not_negative, check_tensors
+
 
 def root_mean_square(psi: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
     """√(mean Ψ²) over all real steps of the batch.
@@ -19,8 +22,9 @@ def root_mean_square(psi: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
     Returns:
         ``[..., 1, 1]``.
     """
-    square = torch.where(mask, psi, 0).square().sum((-2, -1), keepdim=True)
-    return (square / mask.sum((-2, -1), keepdim=True).clamp(min=1) + eps).sqrt()
+    check_tensors("[..., N, T]", psi=psi, mask=mask)
+    check_not_negative(eps=eps)
+    return (step_mean(psi.square(), mask)[..., None, None] + eps).sqrt()
 
 
 def whiten(psi: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
@@ -37,8 +41,9 @@ def whiten(psi: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
     Returns:
         ``[..., N, T]``, zero where the mask is false.
     """
+    check_tensors("[..., N, T]", psi=psi, mask=mask)
+    check_not_negative(eps=eps)
+    centered = torch.where(mask, psi - step_mean(psi, mask)[..., None, None], 0)
     count = mask.sum((-2, -1), keepdim=True)
-    mean = torch.where(mask, psi, 0).sum((-2, -1), keepdim=True) / count.clamp(min=1)
-    centered = torch.where(mask, psi - mean, 0)
     variance = centered.square().sum((-2, -1), keepdim=True) / (count - 1).clamp(min=1)
     return centered / (variance + eps).sqrt()

@@ -5,6 +5,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pgzoo.estimators.checks import check_clip, check_tensors
+
 
 def score_function_surrogate(log_prob: Tensor, psi: Tensor) -> Tensor:
     """Ψ log π(a|s), with gradient Ψ ∇log π(a|s). Williams (1992).
@@ -16,6 +18,7 @@ def score_function_surrogate(log_prob: Tensor, psi: Tensor) -> Tensor:
     Returns:
         ``[..., T]``.
     """
+    check_tensors("[..., T]", log_prob=log_prob, psi=psi)
     return psi.detach() * log_prob
 
 
@@ -30,13 +33,17 @@ def importance_ratio(log_prob: Tensor, old_log_prob: Tensor, mask: Tensor) -> Te
     Returns:
         ``[..., T]``, 1 where the mask is false.
     """
+    check_tensors("[..., T]", log_prob=log_prob, old_log_prob=old_log_prob, mask=mask)
     return torch.where(mask, log_prob - old_log_prob, 0).exp()
 
 
 def trajectory_ratio(log_prob: Tensor, old_log_prob: Tensor, mask: Tensor) -> Tensor:
-    """One ratio for each trajectory, the geometric mean of its steps' ratios, at every step.
+    """The geometric mean s of a trajectory's ratios, at every step, with that step's own gradient.
 
-    The length-normalised sequence ratio of GSPO (Zheng et al. 2025, eq. 7).
+    s_t = sg[s] · π(a_t|s_t) / sg[π(a_t|s_t)] has the value s and the gradient s ∇log π(a_t|s_t):
+    the steps of a trajectory share a ratio, and each has its own Ψ_t. The token form of GSPO (Zheng
+    et al. 2025, section 4.3). With s itself every step would get the trajectory's mean of
+    weight · Ψ; where both are constant along the trajectory, the two forms have one gradient.
 
     Args:
         log_prob: under the differentiated policy, ``[..., T]``.
@@ -44,11 +51,14 @@ def trajectory_ratio(log_prob: Tensor, old_log_prob: Tensor, mask: Tensor) -> Te
         mask: real transitions, ``[..., T]``.
 
     Returns:
-        ``[..., T]``, the same at all steps of a row.
+        ``[..., T]``, the same at all steps of a row, padding included.
     """
-    total = torch.where(mask, log_prob - old_log_prob, 0).sum(-1, keepdim=True)
+    check_tensors("[..., T]", log_prob=log_prob, old_log_prob=old_log_prob, mask=mask)
+    log_prob = torch.where(mask, log_prob, 0)
+    fixed = log_prob.detach()
+    total = torch.where(mask, fixed - old_log_prob, 0).sum(-1, keepdim=True)
     mean = total / mask.sum(-1, keepdim=True).clamp(min=1)
-    return mean.exp().expand(mask.shape)
+    return mean.exp() * (log_prob - fixed).exp()
 
 
 def clipped_surrogate(ratio: Tensor, psi: Tensor, clip: float) -> Tensor:
@@ -57,11 +67,13 @@ def clipped_surrogate(ratio: Tensor, psi: Tensor, clip: float) -> Tensor:
     Args:
         ratio: ρ, ``[..., T]``.
         psi: effective weight at ρ = 1, ``[..., T]``, taken as a constant.
-        clip: ε > 0.
+        clip: ε in (0, 1).
 
     Returns:
         ``[..., T]``.
     """
+    check_tensors("[..., T]", ratio=ratio, psi=psi)
+    check_clip(clip)
     psi = psi.detach()
     return torch.minimum(ratio * psi, ratio.clamp(1 - clip, 1 + clip) * psi)
 
@@ -75,7 +87,7 @@ def clipped_weight(ratio: Tensor, psi: Tensor, clip: float) -> Tensor:
     Args:
         ratio: ρ, ``[..., T]``.
         psi: ``[..., T]``.
-        clip: ε > 0.
+        clip: ε in (0, 1).
 
     Returns:
         ``[..., T]``.
@@ -85,6 +97,8 @@ def clipped_weight(ratio: Tensor, psi: Tensor, clip: float) -> Tensor:
 
 def is_clipped(ratio: Tensor, psi: Tensor, clip: float) -> Tensor:
     """Where clipping bites, ``[..., T]``; arguments as for ``clipped_weight``."""
+    check_tensors("[..., T]", ratio=ratio, psi=psi)
+    check_clip(clip)
     return ((psi > 0) & (ratio > 1 + clip)) | ((psi < 0) & (ratio < 1 - clip))
 
 
@@ -102,4 +116,5 @@ def all_actions_surrogate(log_probs: Tensor, action_values: Tensor) -> Tensor:
     Returns:
         ``[..., T]``.
     """
+    check_tensors("[..., T, A]", log_probs=log_probs, action_values=action_values)
     return (log_probs.exp() * action_values.detach()).sum(-1)

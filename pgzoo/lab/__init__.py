@@ -1,10 +1,9 @@
 """The gradient laboratory: bias, variance and direction of estimators on a frozen policy."""
 
 from pgzoo.lab.measurement import Measurement, Row, Settings, measure
-from pgzoo.lab.problem import ZOO, Estimator, Problem, parse_estimator, parse_estimators
+from pgzoo.lab.problem import Estimator, Problem, parse_estimator, parse_estimators, zoo
 
 __all__ = [
-    "ZOO",
     "Estimator",
     "Measurement",
     "Problem",
@@ -13,4 +12,5 @@ __all__ = [
     "measure",
     "parse_estimator",
     "parse_estimators",
+    "zoo",
 ]

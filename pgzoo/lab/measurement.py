@@ -16,6 +16,7 @@ import dataclasses
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import pgzoo_envs
@@ -44,11 +45,12 @@ from pgzoo.lab.statistics import (
     verdict,
 )
 from pgzoo.learning.gradients import gradient_estimates
-from pgzoo.policies.model import Model
+from pgzoo.policies.model import Model, Outputs
 from pgzoo.policies.networks import MLP, Network
-from pgzoo.sampling.collect import Trajectories, collect_episodes, joined_rows
-from pgzoo.sampling.plan import Episodes, Groups
-from pgzoo.sampling.seeding import Purpose, Seed, generators, start_seeds
+from pgzoo.sampling.collect import Collector
+from pgzoo.sampling.plan import Episodes, Groups, Plan
+from pgzoo.sampling.seeding import Purpose, Seed, Streams
+from pgzoo.sampling.trajectories import Trajectories, joined_rows
 
 LEAST_BLOCKS, MOST_BLOCKS = 20, 100
 MOST_ROWS = 4_096
@@ -56,7 +58,7 @@ NUMBERS_IN_MEMORY, NUMBERS_IN_BLOCKS = 2**26, 2**27
 REFERENCE_FACTOR = 4
 SAMPLE, REFERENCE, CRITIC, HELD_OUT = range(4)
 Progress = Callable[[float, str], None]
-Critics = dict[str, tuple[Network, Tensor]]
+Critics = dict[critics.Kind, tuple[Network, Tensor]]
 """By kind: the network and its parameters ``[1, Q]``."""
 
 
@@ -95,9 +97,8 @@ class Settings:
         least = {"trajectories": 1, "estimates": 2, "critic_trajectories": 1, "seed": 0}
         for name, bound in least.items():
             if getattr(self, name) < bound:
-                raise UsageError(
-                    f"Expected `{name}` of at least {bound}, got {getattr(self, name)}."
-                )
+                got = getattr(self, name)
+                raise UsageError(f"Expected `{name}` of at least {bound}, got {got}.")
 
     @property
     def plan(self) -> Episodes:
@@ -223,8 +224,7 @@ class Sampler:
     problem: Problem
     settings: Settings
     seconds: float = 0.0
-    _envs: pgzoo_envs.ReplicatedVectorEnv | None = field(default=None, repr=False)
-    _made_for: tuple[int, int] = field(default=(0, 0), repr=False)
+    _collectors: dict[int, Collector] = field(default_factory=dict, repr=False)
 
     def estimates_at_once(self, num_estimators: int, beyond: int = 0) -> int:
         """How many estimates fit into memory together, with their trajectories.
@@ -267,32 +267,31 @@ class Sampler:
         start = time.perf_counter()
         policy, sharing = policy_number(act), starts_shared_by(plan)
         seeds: list[Seed] = [(self.settings.seed, policy, role, sharing, m) for m in indices]
-        total = len(seeds) * plan.num_rows
         limit = self.problem.time_limit
-        if self._envs is None or self._made_for != (total, limit + beyond):
-            self.close()
-            self._envs = pgzoo_envs.make(
-                self.problem.env,
-                total,
-                max_episode_steps=limit + beyond,
-                discretise=self.problem.policy == "tabular",
-            )
-            self._made_for = total, limit + beyond
-        trajectories = collect_episodes(
-            self._envs,
+        trajectories, _, _ = self._collector(limit + beyond).collect(
+            plan,
             self.problem.network.bind(act.expand(len(seeds), -1)),
-            start_seeds(seeds, plan.num_rows, 0, group_size=sharing, purpose=Purpose.LAB_STARTS),
-            generators(seeds, Purpose.LAB_ACTIONS),
-            group_size=plan.group_size,
+            Streams(seeds, starts=Purpose.LAB_STARTS, actions=Purpose.LAB_ACTIONS),
         )
         self.seconds += time.perf_counter() - start
         return fold(trajectories, limit, self.problem.gamma)
 
+    def _collector(self, limit: int) -> Collector:
+        """Of environments with a time limit."""
+        if limit not in self._collectors:
+            make = partial(
+                pgzoo_envs.make,
+                self.problem.env,
+                max_episode_steps=limit,
+                discretise=self.problem.policy_kind == "tabular",
+            )
+            self._collectors[limit] = Collector(make)
+        return self._collectors[limit]
+
     def close(self) -> None:
         """Give the environments back."""
-        if self._envs is not None:
-            self._envs.close()
-            self._envs = None
+        for collector in self._collectors.values():
+            collector.close()
 
 
 def fold(trajectories: Trajectories, limit: int, gamma: float) -> Trajectories:
@@ -315,7 +314,7 @@ def fold(trajectories: Trajectories, limit: int, gamma: float) -> Trajectories:
     return kept
 
 
-def starts_shared_by(plan: Episodes | Groups) -> int:
+def starts_shared_by(plan: Plan) -> int:
     """How many adjacent trajectories start from one state."""
     return plan.group_size if getattr(plan, "starts", "shared") == "shared" else 1
 
@@ -391,14 +390,14 @@ def _sample_all(
 ) -> Iterator[int]:
     """Fill the sums, plan by plan and chunk by chunk; yields how many estimates are done."""
     total = settings.num_blocks * settings.block_size
-    plans = [e.plan.of_episodes(settings.trajectories) for e in estimators]
+    plans = [e.agent.plan.of_episodes(settings.trajectories) for e in estimators]
     for indices in _chunks(total, sampler.estimates_at_once(len(estimators))):
         for plan in dict.fromkeys(plans):
             members = [i for i, mine in enumerate(plans) if mine == plan]
             batch = sampler.sample(SAMPLE, indices, plan, act=problem.acting)
             chosen = [estimators[i] for i in members]
-            pairs = _with_models(problem, chosen, settings, frozen, batch, indices)
-            estimates = gradient_estimates(pairs, batch).double().numpy()
+            pairs = _with_outputs(problem, chosen, settings, frozen, batch, indices)
+            estimates = gradient_estimates(pairs).double().numpy()
             for i, mine in zip(members, estimates.swapaxes(0, 1), strict=True):
                 sums[i].add(mine)
                 steps[i].add(batch)
@@ -410,19 +409,18 @@ def _chunks(total: int, size: int) -> Iterator[range]:
         yield range(first, min(first + size, total))
 
 
-def _with_models(
+def _with_outputs(
     problem: Problem,
     estimators: Sequence[Estimator],
     settings: Settings,
     frozen: Critics,
     batch: Trajectories,
     indices: range,
-) -> list[tuple[Agent, Model]]:
-    """Each agent with a model that has the critic it asks for."""
+) -> list[tuple[Agent, Outputs]]:
+    """Each agent with what the policy, and the critic that it asks for, say of the batch."""
     theta = problem.theta.expand(len(indices), -1)
-    model = Model(problem.network, theta)
-    models = {"none": model}
-    for kind in sorted({e.agent.critic for e in estimators} - {"none"}):
+    outputs: dict[critics.Kind | None, Outputs] = {None: Model(problem.network, theta).on(batch)}
+    for kind in _critics_of(estimators):
         if settings.critic == "same":
             policy = policy_number(problem.acting)
             seeds: list[Seed] = [(settings.seed, policy, CRITIC, m) for m in indices]
@@ -430,8 +428,16 @@ def _with_models(
         else:
             network, phi = frozen[kind]
             phi = phi.expand(len(indices), -1)
-        models[kind] = dataclasses.replace(model, critic=network, phi=phi)
-    return [(e.agent, models[e.agent.critic]) for e in estimators]
+        outputs[kind] = outputs[None].with_critic(network, phi)
+    return [
+        (e.agent, outputs[None if e.agent.critic is None else e.agent.critic.of])
+        for e in estimators
+    ]
+
+
+def _critics_of(estimators: Sequence[Estimator]) -> list[critics.Kind]:
+    """The kinds of critics that estimators ask for."""
+    return sorted({e.agent.critic.of for e in estimators if e.agent.critic is not None})
 
 
 def _fit_critics(
@@ -441,9 +447,9 @@ def _fit_critics(
     progress: Progress,
 ) -> tuple[Critics, dict[str, float]]:
     """Critics on separate data, and the variance they explain of yet other data."""
-    kinds: set[str] = {e.agent.critic for e in estimators if e.agent.critic != "none"}
+    kinds = set(_critics_of(estimators))
     if sampler.settings.critic == "same":
-        kinds = set()  # they are fitted on each estimate's own trajectories
+        kinds.clear()  # they are fitted on each estimate's own trajectories
     if problem.exact_mdp is None:
         kinds |= {"state"}  # the sampled reference needs it
     if not kinds:
@@ -491,9 +497,7 @@ def _reference(
             continues=problem.limit == "continues",
         )
         return Reference(exact[0].numpy())
-    agent = ReinforceBaseline(
-        baseline="value", gamma=problem.gamma, gamma_t=True, aggregation="sum", psi_scale="none"
-    )
+    agent = ReinforceBaseline(baseline="value", gamma=problem.gamma, gamma_t=True)
     network, phi = frozen["state"]
     sums = BlockSums(settings.reference_block_size)
     total = settings.num_blocks * settings.reference_block_size
@@ -503,8 +507,8 @@ def _reference(
         batch = sampler.sample(REFERENCE, indices, settings.plan, act=problem.theta, beyond=beyond)
         count = len(indices)
         theta = problem.theta.expand(count, -1)
-        model = Model(problem.network, theta, network, phi.expand(count, -1))
-        sums.add(gradient_estimates([(agent, model)], batch)[:, 0].double().numpy())
+        outputs = Model(problem.network, theta, network, phi.expand(count, -1)).on(batch)
+        sums.add(gradient_estimates([(agent, outputs)])[:, 0].double().numpy())
     blocks = sums.blocks()
     assert blocks is not None
     return Reference(blocks.mean.mean(0), blocks)
@@ -518,7 +522,7 @@ def _origin(reference: Reference) -> str:
     return f"mean of {count} independent estimates of REINFORCE with a learned baseline"
 
 
-def plan_in_words(plan: Episodes | Groups) -> str:
+def plan_in_words(plan: Plan) -> str:
     """As in ``lab.csv``."""
     if plan.group_size == 1:
         return "independent"
@@ -542,7 +546,7 @@ def _rows(
         Row(
             estimator=e.label,
             agent=e.agent,
-            plan=plan_in_words(e.plan),
+            plan=plan_in_words(e.agent.plan),
             estimates=b.estimates,
             steps=n.mean,
             properties=r,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -17,35 +17,20 @@ import safetensors.torch
 from gymnasium import spaces
 from torch import Tensor
 
-from pgzoo.agents import agent_class
-from pgzoo.agents.base import Agent, choices, hyperparameters, option_type
+from pgzoo.agents import AGENTS, agent_class
+from pgzoo.agents.base import Agent
 from pgzoo.errors import UsageError
 from pgzoo.lab.exact import FiniteMDP
-from pgzoo.learning.loop import POLICY_OUTPUT_GAIN, policy_network
-from pgzoo.policies.networks import Network, make_network
+from pgzoo.learning.trainer import describe_env, trained_policies
+from pgzoo.options import Option, build, options_of
+from pgzoo.policies.networks import Network, make_policy
 from pgzoo.records.run_folder import RunFolder
-from pgzoo.sampling.plan import Episodes, Groups
 from pgzoo.sampling.seeding import Purpose, generators
 
 MOST_EXACT_STATES = 2_000
 LIMITS = ("ends", "continues")
 NEGLIGIBLE = 1e-3
 """γ^n of the steps beyond a time limit after which an episode is no longer followed."""
-OPTIONS_OF_ESTIMATES = {
-    "aggregation",
-    "baseline",
-    "clip",
-    "gamma",
-    "gamma_t",
-    "group_size",
-    "lam",
-    "psi_scale",
-    "ratio",
-    "reward_to_go",
-    "standardize",
-    "whole_return",
-}
-"""Those that enter Ψ, the surrogate or the sampling plan; the others are about training."""
 
 
 @dataclass(frozen=True)
@@ -55,7 +40,7 @@ class Problem:
     Attributes:
         env: Gymnasium environment.
         info: its spaces and time limit.
-        policy: kind of policy: mlp, linear or tabular.
+        policy_kind: mlp, linear or tabular.
         network: from observations to action preferences.
         theta: the policy's parameters ``[P]``.
         hidden: widths of its hidden layers; critics get the same.
@@ -75,7 +60,7 @@ class Problem:
 
     env: str
     info: pgzoo_envs.EnvInfo
-    policy: str
+    policy_kind: str
     network: Network
     theta: Tensor
     hidden: tuple[int, ...]
@@ -113,7 +98,7 @@ class Problem:
         cls,
         env: str,
         *,
-        policy: str = "mlp",
+        policy_kind: str = "mlp",
         hidden: Sequence[int] = (64, 64),
         seed: int = 0,
         max_episode_steps: int | None = None,
@@ -125,15 +110,13 @@ class Problem:
             raise UsageError(
                 f"Expected `hidden` to be positive whole numbers, got {tuple(hidden)}."
             )
-        info = pgzoo_envs.describe(env, max_episode_steps, discretise=policy == "tabular")
-        network = make_network(
-            policy, info.observation_space, info.num_actions, hidden, POLICY_OUTPUT_GAIN
-        )
+        info = pgzoo_envs.describe(env, max_episode_steps, discretise=policy_kind == "tabular")
+        network = make_policy(policy_kind, info, hidden)
         label = "given parameters"
         if theta is None:
             theta = network.init(generators([seed], Purpose.POLICY_INIT))[0]
-            label = f"initial {policy}, seed {seed}"
-        return cls(env, info, policy, network, theta, tuple(hidden), label, **options)
+            label = f"initial {policy_kind}, seed {seed}"
+        return cls(env, info, policy_kind, network, theta, tuple(hidden), label, **options)
 
     @classmethod
     def of_run(
@@ -153,26 +136,24 @@ class Problem:
         """
         folder = RunFolder.open(run)
         config = folder.config()
-        info, network = policy_network(config)
+        info, hidden = describe_env(config), config.hyperparameters["hidden"]
+        network = make_policy(config.policy_kind, info, hidden)
         seed = config.seeds[0] if seed is None else seed
         if seed not in config.seeds:
             known = ", ".join(map(str, config.seeds))
             raise UsageError(f"Expected a seed of {run} ({known}), got {seed}.")
         if at is None:
-            checkpoint = folder.load_checkpoint()
-            if checkpoint is None:
-                raise UsageError(f"{run} has no checkpoint yet; go on with its training first.")
-            thetas, moment = checkpoint[0]["policy.values"], "end"
+            thetas, moment = trained_policies(folder), "end"
         else:
             nearest = min(folder.snapshots() or [at], key=lambda percent: abs(percent - at))
             thetas, moment = folder.load_snapshot(nearest), f"{nearest} %"
         return cls(
             config.env,
             info,
-            config.policy,
+            config.policy_kind,
             network,
             thetas[config.seeds.index(seed)],
-            tuple(config.hyperparameters["hidden"]),
+            tuple(hidden),
             f"{config.agent}, seed {seed}, {moment} of training",
             source=run,
             **options,
@@ -224,13 +205,11 @@ class Estimator:
 
     Attributes:
         label: as the user wrote it.
-        agent: its hyperparameters.
-        plan: how its trajectories are sampled; how many is the experiment's.
+        agent: its hyperparameters; of segments, complete episodes take the place.
     """
 
     label: str
     agent: Agent
-    plan: Episodes | Groups
 
     @property
     def name(self) -> str:
@@ -240,27 +219,22 @@ class Estimator:
     @property
     def group_size(self) -> int:
         """K of its sampling plan."""
-        return self.plan.group_size
+        return self.agent.plan.group_size
 
 
-ZOO = (
-    "reinforce:whole_return=yes",
-    "reinforce",
-    "reinforce-baseline:baseline=batch-mean",
-    "reinforce-baseline:baseline=time-step-mean",
-    "reinforce-baseline:baseline=optimal",
-    "reinforce-baseline:baseline=value",
-    "actor-critic",
-    "actor-critic:lam=0",
-    "all-actions",
-    "ppo",
-    "reinforce++",
-    "rloo",
-    "rloo:reward_to_go=yes",
-    "grpo",
-    "dr-grpo",
-    "reinforce++-baseline",
-)
+def zoo() -> tuple[str, ...]:
+    """The estimators that agents register, as ``parse_estimator`` reads them."""
+    return tuple(
+        name + ":" * bool(options) + ",".join(f"{k}={_word(v)}" for k, v in options.items())
+        for name, entry in AGENTS.items()
+        for options in entry.agent.in_zoo
+    )
+
+
+def _word(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def short_label(estimator: str) -> str:
@@ -272,14 +246,16 @@ def short_label(estimator: str) -> str:
     return " ".join([name, *(w.replace("_", "-") for w in words)])
 
 
-def parse_estimator(text: str, *, trajectories: int, group_size: int, gamma: float) -> Estimator:
-    """``AGENT``, ``AGENT:OPTION=VALUE,…`` or ``FILE.py:FUNCTION`` as an estimator.
+def parse_estimator(
+    source: str | Callable[..., Any], *, trajectories: int, group_size: int, gamma: float
+) -> Estimator:
+    """An estimator from a function, ``AGENT``, ``AGENT:OPTION=VALUE,…`` or ``FILE.py:FUNCTION``.
 
-    Estimators are taken as their papers define them (``Agent.as_defined``). Options may change
-    that; another ``gamma`` changes the estimator, not the objective it is compared with.
+    Estimators are taken as their papers define them. Options may change that; another ``gamma``
+    changes the estimator, not the objective it is compared with.
 
     Args:
-        text: what the user wrote.
+        source: what the user gave.
         trajectories: N of an estimate.
         group_size: K of agents that sample in groups, unless the text says otherwise.
         gamma: discount factor.
@@ -287,36 +263,33 @@ def parse_estimator(text: str, *, trajectories: int, group_size: int, gamma: flo
     Raises:
         UsageError: for an unknown agent or option, or a value outside its range.
     """
-    name, _, rest = text.partition(":") if ".py:" not in text else _split_file(text)
-    agent = agent_class(name)
-    fields = {f.name: f for f in hyperparameters(agent)}
-    options: dict[str, Any] = {
-        key: value
-        for key, value in {"episodes": trajectories, "group_size": group_size}.items()
-        if key in fields and (key != "group_size" or fields[key].default != 1)
-    }
-    options["gamma"] = gamma
+    if callable(source):
+        agent, label, rest = agent_class(source), "", ""
+        label = agent.name
+    else:
+        name, _, rest = _split_file(source) if ".py:" in source else source.partition(":")
+        agent, label = agent_class(name), source
+    options: dict[str, Any] = {}
+    known = {name: o for name, o in options_of(agent).items() if o.estimate}
     for part in filter(None, rest.split(",")):
         key, equals, value = part.partition("=")
         key = key.strip().replace("-", "_")
-        known = sorted(OPTIONS_OF_ESTIMATES & fields.keys())
         if not equals or key not in known:
             raise UsageError(
-                f"Expected options of {name} that change an estimate, as in "
-                f"{name}:OPTION=VALUE,…; got {part!r}. Options: {', '.join(known)}."
+                f"Expected options of {agent.name} that change an estimate, as in "
+                f"{agent.name}:OPTION=VALUE,…; got {part!r}. Options: {', '.join(sorted(known))}."
             )
-        options[key] = _convert(name, key, value.strip(), option_type(agent, key))
-    k = options.get("group_size", 1)
+        options[key] = _convert(agent.name, known[key], value.strip())
+    batch: dict[str, Any] = {"episodes": trajectories, "gamma": gamma}
+    if "group_size" in known and known["group_size"].default > 1:
+        batch["group_size"] = group_size
+    k = options.get("group_size", batch.get("group_size", 1))
     if k >= 1 and trajectories % k:
         raise UsageError(
-            f"Expected groups of {k} for {text} to fill the {trajectories} trajectories of an "
+            f"Expected groups of {k} for {label} to fill the {trajectories} trajectories of an "
             f"estimate. Choose a group size that divides them, or another number of trajectories."
         )
-    chosen = agent.as_defined(**options)
-    plan: Episodes | Groups = Episodes(episodes=trajectories)
-    if chosen.rollouts_per_start > 1:
-        plan = Groups(episodes=trajectories, group_size=chosen.rollouts_per_start)
-    return Estimator(text, chosen, plan)
+    return Estimator(label, build(agent, options, batch))
 
 
 def _split_file(text: str) -> tuple[str, str, str]:
@@ -326,37 +299,32 @@ def _split_file(text: str) -> tuple[str, str, str]:
     return f"{path}.py:{function}", colon, options
 
 
-def _convert(agent: str, key: str, value: str, declared: Any) -> Any:
-    values = choices(declared)
+def _convert(agent: str, known: Option, value: str) -> Any:
     words = {"yes": True, "true": True, "no": False, "false": False}
     try:
-        if values is not None:
-            if value not in values:
-                raise ValueError
+        if known.choices is not None:
+            known.check(value)
             return value
-        if declared is bool:
-            return words[value.lower()]
-        if declared in (int, float):
-            return declared(value)
-    except (ValueError, KeyError):
-        pass
-    kind = ", ".join(values) if values else {bool: "yes or no"}.get(declared, declared.__name__)
-    raise UsageError(f"Expected {agent}:{key} to be {kind}, got {value!r}.")
+        return words[value.lower()] if known.kind is bool else known.kind(value)
+    except (ValueError, KeyError) as error:
+        kinds = {bool: "yes or no", int: "a whole number", float: "a number"}
+        kind = ", ".join(known.choices) if known.choices else kinds[known.kind]
+        raise UsageError(f"Expected {agent}:{known.name} to be {kind}, got {value!r}.") from error
 
 
 def parse_estimators(
-    texts: Sequence[str], *, trajectories: int, group_size: int, gamma: float
+    sources: Sequence[str | Callable[..., Any]], *, trajectories: int, group_size: int, gamma: float
 ) -> list[Estimator]:
     """Several estimators, each once.
 
     Raises:
         UsageError: as ``parse_estimator``; for a repetition; for an empty list.
     """
-    if not texts:
+    if not sources:
         raise UsageError("Expected at least one estimator, got none.")
     parsed = [
-        parse_estimator(t, trajectories=trajectories, group_size=group_size, gamma=gamma)
-        for t in texts
+        parse_estimator(s, trajectories=trajectories, group_size=group_size, gamma=gamma)
+        for s in sources
     ]
     for i, estimator in enumerate(parsed):
         if same := [e.label for e in parsed[:i] if e.agent == estimator.agent]:

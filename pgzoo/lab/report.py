@@ -29,8 +29,9 @@ from pgzoo.lab.statistics import (
     Properties,
     compare,
 )
+from pgzoo.options import flat as flat_options
+from pgzoo.records.config import LIBRARIES
 from pgzoo.records.intervals import Interval
-from pgzoo.records.run_folder import LIBRARIES
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -116,7 +117,7 @@ def as_json(result: Measurement) -> dict[str, Any]:
     p = result.problem
     return {
         "env": p.env,
-        "policy": p.policy,
+        "policy_kind": p.policy_kind,
         "hidden": p.hidden,
         "parameters": p.label,
         "source": None if p.source is None else str(p.source),
@@ -132,7 +133,7 @@ def as_json(result: Measurement) -> dict[str, Any]:
         "seconds": result.seconds,
         "interrupted": result.interrupted,
         "versions": {name: version(name) for name in ("pgzoo", *LIBRARIES)},
-        "estimators": {row.estimator: dataclasses.asdict(row.agent) for row in result.rows},
+        "estimators": {row.estimator: flat_options(row.agent) for row in result.rows},
         "rows": [
             {k: finite(v) if isinstance(v, float) else v for k, v in flat(row).items()}
             | {"in_words": in_words(row)}

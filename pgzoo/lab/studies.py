@@ -12,8 +12,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pgzoo.agents.base import Agent
+from pgzoo.agents.actor_critic import ActorCritic
 from pgzoo.errors import UsageError
+from pgzoo.estimators import discount_weights
 from pgzoo.lab.measurement import REFERENCE, Measurement, Progress, Row, Sampler, Settings, measure
 from pgzoo.lab.problem import Estimator, Problem, parse_estimators, short_label
 from pgzoo.lab.report import (
@@ -28,11 +29,9 @@ from pgzoo.lab.report import (
     write_tables,
 )
 from pgzoo.lab.statistics import RATIOS, VERDICTS, Comparison
-from pgzoo.policies.model import Model
 from pgzoo.policies.score_functions import ScoreFunctions
 from pgzoo.records.run_folder import RunFolder
-from pgzoo.sampling.collect import Trajectories
-from pgzoo.sampling.plan import Groups
+from pgzoo.sampling.trajectories import Trajectories
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -204,25 +203,27 @@ def _gae(setup: Setup, progress: Progress) -> Iterator[Part]:
     """With c_t = γ^t, without which even λ = 1 is biased where γ is below 1 (see ``discount``)."""
     if setup.estimators:
         raise UsageError("Expected no `estimator`: this study is of GAE along λ.")
-    estimators = setup.parsed([f"actor-critic:lam={lam:g}" for lam in LAMBDAS])
-    weighted = [_with_gamma_t(e) for e in estimators]
-    result = measure(setup.problem, weighted, setup.settings, progress)
+    gamma = setup.problem.gamma
+    estimators = [
+        Estimator(
+            f"actor-critic:lam={lam:g},gamma_t=yes",
+            _DiscountedActorCritic.with_options(lam=lam, gamma=gamma),
+        )
+        for lam in LAMBDAS
+    ]
+    result = measure(setup.problem, estimators, setup.settings, progress)
     label = "GAE, frozen critic" if setup.settings.critic == "separate" else "GAE, same data"
     rows = zip(LAMBDAS, result.rows, strict=True) if result.rows else ()
     yield result, [Point(lam, _renamed(row, label)) for lam, row in rows]
 
 
-def _with_gamma_t(estimator: Estimator) -> Estimator:
-    """The same with c_t = γ^t before every step's Ψ."""
-    kind = type(estimator.agent)
+@dataclass(frozen=True, kw_only=True)
+class _DiscountedActorCritic(ActorCritic):
+    """Actor-critic on complete episodes with c_t = γ^t before every step."""
 
-    def psi(self: Agent, trajectories: Trajectories, model: Model) -> Tensor:
-        psi = kind.psi(self, trajectories, model)
-        return psi * self.gamma ** torch.arange(psi.shape[2], dtype=psi.dtype)
-
-    weighted = type(kind.__name__, (kind,), {"psi": psi})
-    agent = weighted(**dataclasses.asdict(estimator.agent))
-    return Estimator(f"{estimator.label},gamma_t=yes", agent, estimator.plan)
+    def step_weights(self, t: Trajectories) -> Tensor:
+        """Aggregation, times c_t."""
+        return super().step_weights(t) * discount_weights(t.mask, self.gamma)
 
 
 def _discount(setup: Setup, progress: Progress) -> Iterator[Part]:
@@ -340,19 +341,15 @@ def _starts(setup: Setup, progress: Progress) -> Iterator[Part]:
                 f"Expected estimators that sample in groups, got {estimator.label}: alone, every "
                 "trajectory has a start of its own."
             )
-    both = [_with_starts(e, ending) for e in estimators for ending in (SHARED, INDEPENDENT)]
-    yield _at("", measure(setup.problem, both, setup.settings, progress))
+    both = [_with(e.label, ending) for e in estimators for ending in (SHARED, INDEPENDENT)]
+    changed = dataclasses.replace(setup, estimators=tuple(both))
+    yield _at("", changed.measure((), progress))
 
 
-def _with_starts(estimator: Estimator, ending: str) -> Estimator:
-    has_options = ":" in estimator.label.rpartition(".py:")[2]
-    plan = Groups(
-        episodes=estimator.plan.episodes,
-        group_size=estimator.group_size,
-        starts="shared" if ending == SHARED else "independent",
-    )
-    label = f"{estimator.label}{',' if has_options else ':'}{ending}"
-    return dataclasses.replace(estimator, label=label, plan=plan)
+def _with(estimator: str, option: str) -> str:
+    """An estimator as it is written, with a further option."""
+    has_options = ":" in estimator.rpartition(".py:")[2]
+    return f"{estimator}{',' if has_options else ':'}{option}"
 
 
 STUDIES = {

@@ -4,7 +4,12 @@ The variance of the estimate is found by the jackknife: a block of independent u
 Ψ and the surrogate are computed anew from the others, as if only they had been sampled, and the
 spread of the resulting gradients says how much the estimate would vary. So baselines and
 standardisations that tie the units of a batch together are accounted for. The unit of independence
-is a trajectory, a group, or a segment; see ``unit_of_independence``.
+is a trajectory, a group, or a segment, as the sampling plan says.
+
+One batch has few units, and a ratio of two of its figures says little. So variance and signal are
+recorded apart, and whoever reads them pools them over seeds and diagnoses (``records.pooling``).
+All figures are of the method as its paper defines it, without the rescaling that training adds; of
+a method that learns from minibatches they are those of one minibatch.
 """
 
 from __future__ import annotations
@@ -13,174 +18,209 @@ import dataclasses
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from pgzoo.agents import agent_class
-from pgzoo.agents.base import Agent
+from pgzoo.agents import AGENTS, Agent
 from pgzoo.errors import UsageError
-from pgzoo.estimators import aggregation_weights, kl_estimate
+from pgzoo.estimators import explained_variance, kl_estimate, step_mean
 from pgzoo.learning.gradients import effective_weights, weigh
-from pgzoo.policies.model import Model, of_actions
+from pgzoo.learning.update import Metrics
+from pgzoo.policies.model import Model, Outputs
 from pgzoo.policies.score_functions import ScoreFunctions
-from pgzoo.sampling.batch import Batch
-from pgzoo.sampling.collect import Trajectories
-
-Metrics = dict[str, Tensor]
-"""Figures of one iteration, ``[S]`` each."""
+from pgzoo.records.columns import (
+    DIAGNOSED,
+    QUANTILES,
+    signal_column,
+    variance_column,
+)
+from pgzoo.records.pooling import LEAST_BLOCKS
+from pgzoo.sampling.batch import Batch, of_actions
+from pgzoo.sampling.plan import Groups, Segments
 
 MOST_BLOCKS = 8
 MOST_OF_QUANTILE = 2**23
 """Of more numbers than torch.quantile takes, evenly spaced ones stand for all."""
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-FIGURES = (
-    "gradient_variance",
-    "relative_variance",
-    "snr",
-    "split_half_cosine",
-    "noise_scale",
-    *(f"psi_q{100 * q:02.0f}" for q in QUANTILES),
-    *(f"weight_q{100 * q:02.0f}" for q in QUANTILES),
-    "baseline_explained_variance",
-    "kl_behaviour",
-    "ratio_ess",
-)
-COMPARED = "relative_variance_of_"
-UNIT = "unit_of_independence"
 
 
-def unit_of_independence(agent: Agent) -> str:
-    """What the parts of a batch are that do not depend on each other."""
-    if agent.plan == "segments":
-        return "segment"
-    return "group" if agent.rollouts_per_start > 1 else "trajectory"
+class Diagnostician:
+    """Says when the gradient is due to be diagnosed, and of whom, and what is found.
+
+    A diagnosis costs several times what learning from the same batch does. So each is of one
+    replica, or of as many as have four blocks between them, in turn; what is shown is pooled over
+    all of them anyway.
+
+    Args:
+        agent: whose training is watched.
+        times: diagnoses in a run, spread evenly over its steps; 0: none.
+        compare: whether the other estimators that fit are diagnosed on the same batches.
+    """
+
+    def __init__(self, agent: Agent, times: int, compare: bool) -> None:
+        self._times = times
+        self._agent = agent.as_defined()
+        units = agent.plan.num_rows // agent.plan.group_size
+        self.at_once = -(-LEAST_BLOCKS // min(units, MOST_BLOCKS))
+        self._others = comparable(agent) if compare and times else {}
+
+    @property
+    def columns(self) -> list[str]:
+        """Of ``metrics.csv``, those that not every iteration fills."""
+        if not self._times:
+            return []
+        compared = [c(name) for name in self._others for c in (variance_column, signal_column)]
+        return [*DIAGNOSED, *compared]
+
+    def figures(self, outputs: Outputs, theta: Tensor, shares: tuple[float, float]) -> Metrics:
+        """What there is to say of an iteration, ``[S]`` each; NaN of replicas whose turn it is not.
+
+        Args:
+            outputs: of the batch, under the policies that collected it.
+            theta: parameters after the update, ``[S, P]``.
+            shares: of the run that is done, before and after the iteration.
+        """
+        replicas = len(theta)
+        due, k = self._due(*shares), self.at_once
+        turn = {(n * k + i) % replicas for n in due for i in range(k)}
+        if not turn:
+            return {}
+        index = torch.tensor(sorted(turn), device=theta.device)
+        if len(turn) < replicas:
+            outputs, theta = _of_replicas(outputs, index), theta[index]
+        found = diagnose(self._agent, outputs) | drift(outputs, theta)
+        for name, other in self._others.items():
+            variance, signal = variance_and_signal(other, outputs)
+            found |= {variance_column(name): variance, signal_column(name): signal}
+        nothing = theta.new_full((replicas,), torch.nan)
+        return {k: nothing.index_copy(0, index, v.to(nothing)) for k, v in found.items()}
+
+    def _due(self, before: float, after: float) -> range:
+        """Numbers of the diagnoses that are due: one at the start, and one after every part."""
+        if not self._times:
+            return range(0)
+        first, last = (int(self._times * share + 1e-9) for share in (before, after))
+        return range(first + (before > 0), last + 1)
 
 
-def diagnose(agent: Agent, model: Model, trajectories: Trajectories) -> Metrics:
+def _of_replicas(outputs: Outputs, index: Tensor) -> Outputs:
+    m, t = outputs.model, outputs.trajectories
+    phi, reference = (None if x is None else x[index] for x in (m.phi, m.reference))
+    model = Model(m.policy, m.theta[index], m.critic_network, phi, reference)
+    return model.on(t.map(lambda x: x[index], t.group_size))
+
+
+def diagnose(agent: Agent, outputs: Outputs) -> Metrics:
     """Figures of the agent's estimate on a batch, ``[S]`` each; NaN where it cannot be said.
 
-    Where noise hides the signal, relative variance and noise scale are infinite.
-
-    - ``gradient_variance``: trace of the estimate's covariance; ``relative_variance``: divided by
-      the squared length of its mean; ``snr``: the inverse.
+    - ``gradient_variance``: trace of the estimate's covariance; ``gradient_signal``: ‖ĝ‖² less
+      that, an unbiased figure of ‖E ĝ‖² that may be negative.
+    - ``gradient_blocks``: of how many independent parts the variance is found.
     - ``split_half_cosine``: between the estimates from both halves of the batch.
-    - ``noise_scale``: units in the batch in which noise and signal would be equally large
-      (McCandlish et al. 2018, appendix A.1; the two batch sizes are all blocks, and all but one).
     - ``psi_q…``, ``weight_q…``: quantiles of Ψ, and of the effective weight of a step relative to
-      an average one, N·T times what is put before its ∇log π.
+      an average one, n times what is put before its ∇log π, of n steps.
     - ``baseline_explained_variance``: 1 − Var(Ψ) / Var(return), where Ψ is return − baseline.
       Negative where the baseline adds more variance to Ψ than it takes away.
     """
-    scores = model.scores(trajectories)
-    batch, rms = weigh(agent, model, trajectories)
-    weights = effective_weights(agent, scores.log_probs, batch)
-    figures = _distributions(agent, model, batch, rms, weights)
-    blocks = _blocks(trajectories.mask.shape[1], agent.rollouts_per_start)
+    keep = _of_one_minibatch(agent, outputs.trajectories.mask)
+    batch, weights = _weighted(agent, outputs, outputs.scores.log_probs, keep)
+    figures = _distributions(agent, outputs, batch, weights)
+    blocks = _blocks(agent, outputs.trajectories.mask)
+    figures["gradient_blocks"] = batch.weight.new_full((len(batch.mask),), len(blocks))
     if len(blocks) < 2:
         return figures
     half = len(blocks) // 2
     halves = [torch.cat(blocks[:half]), torch.cat(blocks[half:])]
+    choices = halves if len(blocks) == 2 else [*halves, *_without_each(blocks)]
     try:
-        parts = [
-            _weights_of_rows(agent, model, trajectories, scores, rows)
-            for rows in (*halves, *_without_each(blocks))
-        ]
+        whole, first, second, *others = _estimates(agent, outputs, [None, *choices], keep)
     except UsageError:  # a user's Ψ may need more than a part of the batch
         return figures
-    whole, first, second, *left_out = _sums(scores, trajectories, batch.psi, [weights, *parts])
-    variance = _jackknife(left_out)
-    signal = whole.square().sum(-1) - variance
-    units = trajectories.mask.shape[1] / agent.rollouts_per_start
+    variance = jackknife_variance(others or [first, second])
     return figures | {
         "gradient_variance": variance,
-        "relative_variance": _ratio(variance, signal),
-        "snr": signal / variance.clamp(min=1e-30),
+        "gradient_signal": whole.square().sum(-1) - variance,
         "split_half_cosine": torch.cosine_similarity(first, second, dim=-1),
-        "noise_scale": units * _ratio(variance, signal),
     }
 
 
-def compare_estimators(agent: Agent, model: Model, trajectories: Trajectories) -> Metrics:
-    """Relative variance ``[S]`` that every estimator that fits the sampling plan would have had."""
-    scores = model.scores(trajectories)
-    blocks = _blocks(trajectories.mask.shape[1], agent.rollouts_per_start)
-    figures = {}
-    for name, other in comparable(agent).items():
-        figure = trajectories.reward.new_full((len(model.theta),), torch.nan)
-        if len(blocks) > 1:
-            batch, _ = weigh(other, model, trajectories)
-            parts = [
-                effective_weights(other, scores.log_probs, batch),
-                *(
-                    _weights_of_rows(other, model, trajectories, scores, rows)
-                    for rows in _without_each(blocks)
-                ),
-            ]
-            whole, *left_out = _sums(scores, trajectories, batch.psi, parts)
-            variance = _jackknife(left_out)
-            figure = _ratio(variance, whole.square().sum(-1) - variance)
-        figures[COMPARED + name] = figure
-    return figures
+def variance_and_signal(agent: Agent, outputs: Outputs) -> tuple[Tensor, Tensor]:
+    """Variance, and ‖ĝ‖² less it, ``[S]`` each, that an agent would have on a batch."""
+    mask = outputs.trajectories.mask
+    keep, blocks = _of_one_minibatch(agent, mask), _blocks(agent, mask)
+    if len(blocks) < 2:
+        nothing = outputs.trajectories.reward.new_full((len(outputs.model.theta),), torch.nan)
+        return nothing, nothing
+    whole, *left_out = _estimates(agent, outputs, [None, *_without_each(blocks)], keep)
+    variance = jackknife_variance(left_out)
+    return variance, whole.square().sum(-1) - variance
 
 
 def comparable(agent: Agent) -> dict[str, Agent]:
-    """The estimators that could have used an agent's batches and critic, by name."""
+    """The estimators of the zoo that could have used an agent's batches and critic, by name."""
     found: dict[str, Agent] = {}
-
-    def add(label: str, name: str, **options: Any) -> None:
-        found[label] = agent_class(name).as_defined(gamma=agent.gamma, **options)
-
-    if agent.plan == "episodes":
-        rows: dict[str, Any] = {"episodes": agent.num_rows}
-        add("reinforce", "reinforce", **rows)
-        add("reinforce_whole_return", "reinforce", whole_return=True, **rows)
-        for baseline in ("batch-mean", "time-step-mean", "optimal"):
-            name = f"reinforce_{baseline.replace('-', '_')}"
-            add(name, "reinforce-baseline", baseline=baseline, **rows)
-        add("reinforce_pp", "reinforce++", **rows)
-        if (k := agent.rollouts_per_start) > 1:
-            groups = rows | {"group_size": k}
-            add("rloo", "rloo", **groups)
-            add("rloo_reward_to_go", "rloo", reward_to_go=True, **groups)
-            add("grpo", "grpo", **groups)
-            add("dr_grpo", "dr-grpo", **groups)
-            add("reinforce_pp_baseline", "reinforce++-baseline", **groups)
-        if agent.critic == "state":
-            add("reinforce_value", "reinforce-baseline", baseline="value", **rows)
-    if agent.critic != "none":
-        for lam in (0.0, 0.95, 1.0):
-            add(f"actor_critic_lam_{lam:g}", "actor-critic", lam=lam)
-        add("ppo", "ppo")
-    if agent.critic == "action":
-        add("all_actions", "all-actions", sampling=agent.plan)
+    for name, entry in AGENTS.items():
+        for options in entry.agent.in_zoo:
+            other = entry.agent.with_options(**options, **_like(entry.agent, agent))
+            if _fits(other, agent):
+                words = [name, *(_word(k, v) for k, v in options.items())]
+                found[" ".join(words)] = other
     return found
 
 
-def drift(model: Model, theta: Tensor, trajectories: Trajectories) -> Metrics:
+def _like(kind: type[Agent], agent: Agent) -> dict[str, Any]:
+    """Options of a batch that is an agent's."""
+    options: dict[str, Any] = {"gamma": agent.gamma}
+    if isinstance(kind.plan, Groups) and agent.plan.group_size > 1:
+        options |= {"episodes": agent.plan.num_rows, "group_size": agent.plan.group_size}
+    return options
+
+
+def _fits(other: Agent, agent: Agent) -> bool:
+    """Whether an estimator can be computed on an agent's batches, with its critic."""
+    if isinstance(other.plan, Groups) and agent.plan.group_size == 1:
+        return False
+    if not agent.plan.complete and not isinstance(other.plan, Segments):
+        return False
+    if other.critic is None:
+        return True
+    has = None if agent.critic is None else agent.critic.of
+    return other.critic.of == has or (other.critic.of == "state" and has == "action")
+
+
+def _word(option: str, value: Any) -> str:
+    return option.replace("_", "-") if value is True else f"{value}"
+
+
+def drift(outputs: Outputs, theta: Tensor) -> Metrics:
     """How far an update went: KL(π_old ‖ π) in nats per step, and what the ratios leave.
 
     ``ratio_ess`` is (Σρ)² / (n Σρ²), the share of the batch that importance weighting would keep.
 
     Args:
-        model: that collected the batch.
+        outputs: of the batch, under the policies that collected it.
         theta: parameters after the update, ``[S, P]``.
-        trajectories: the batch.
     """
-    mask = trajectories.mask
-    moved = Model(model.policy, theta).log_probs(trajectories)
-    log_prob = of_actions(moved, trajectories.action)
-    weight = aggregation_weights(mask, "step-mean")
-    kl = torch.where(mask, kl_estimate(trajectories.log_prob, log_prob, "k3"), 0)
-    ratio = torch.where(mask, (log_prob - trajectories.log_prob).exp(), 0)
-    steps = mask.sum((1, 2))
-    share = ratio.sum((1, 2)).square() / (steps * ratio.square().sum((1, 2)))
-    return {"kl_behaviour": (weight * kl).sum((1, 2)), "ratio_ess": share}
+    t = outputs.trajectories
+    moved = Model(outputs.model.policy, theta).on(t).log_probs
+    log_prob = of_actions(moved, t.action)
+    ratio = torch.where(t.mask, (log_prob - t.log_prob).exp(), 0)
+    squares = ratio.square().sum((1, 2))
+    return {
+        "kl_behaviour": step_mean(kl_estimate(t.log_prob, log_prob, "k3"), t.mask),
+        "ratio_ess": ratio.sum((1, 2)).square() / (t.num_steps * squares),
+    }
 
 
-def _blocks(num_rows: int, per_unit: int) -> list[Tensor]:
-    """Rows ``[n]`` of each of at most ``MOST_BLOCKS`` blocks of whole units."""
-    units = torch.arange(num_rows).view(-1, per_unit)
-    return [block.flatten() for block in units.tensor_split(min(len(units), MOST_BLOCKS))]
+def _blocks(agent: Agent, mask: Tensor) -> list[Tensor]:
+    """Rows ``[n]`` of each of at most ``MOST_BLOCKS`` blocks of whole units.
+
+    Each has a part in the minibatch, if the agent learns from such.
+    """
+    units = torch.arange(mask.shape[1]).view(-1, agent.plan.group_size)
+    dealt = mask.shape[1] if agent.plan.complete else mask[0].numel()
+    most = max(1, dealt // agent.surrogate.minibatches)
+    return [b.flatten() for b in units.tensor_split(min(len(units), MOST_BLOCKS, most))]
 
 
 def _without_each(blocks: Sequence[Tensor]) -> list[Tensor]:
@@ -188,75 +228,109 @@ def _without_each(blocks: Sequence[Tensor]) -> list[Tensor]:
     return [torch.cat([*blocks[:i], *blocks[i + 1 :]]) for i in range(len(blocks))]
 
 
-def _weights_of_rows(
-    agent: Agent, model: Model, trajectories: Trajectories, scores: ScoreFunctions, rows: Tensor
-) -> Tensor:
-    """Effective weights ``[S, N, T, A]`` if only these rows had been sampled; others have 0."""
-    mask = trajectories.mask
-    model = dataclasses.replace(model, known={})  # nobody will ask for these rows again
-    batch, _ = weigh(agent, model, trajectories.rows(rows.expand(len(mask), -1)))
-    weights = effective_weights(agent, scores.log_probs[:, rows], batch)
-    full = weights.new_zeros((*mask.shape, weights.shape[-1]))
-    full[:, rows] = weights
-    return full
+def _of_one_minibatch(agent: Agent, mask: Tensor) -> Tensor | None:
+    """Rows ``[N, 1]`` or steps ``[N, T]`` that one minibatch has, if the agent learns from such.
+
+    The choice is a fixed one: no other replica has a part in it.
+    """
+    parts, (rows, steps) = agent.surrogate.minibatches, mask.shape[1:]
+    if parts == 1:
+        return None
+    if agent.plan.complete:
+        return (torch.arange(rows, device=mask.device) % parts == 0).unsqueeze(1)
+    shuffled = np.random.default_rng(0).permutation(rows * steps)
+    return torch.from_numpy(shuffled % parts == 0).view(rows, steps).to(mask.device)
+
+
+def _weighted(
+    agent: Agent, outputs: Outputs, log_probs: Tensor, keep: Tensor | None
+) -> tuple[Batch, Tensor]:
+    """The batch with Ψ, and its effective weights ``[S, N, T, A]``."""
+    batch, _ = weigh(agent, outputs)
+    if keep is not None:
+        mask = batch.mask & keep
+        dealt, kept = (
+            (m.any(-1) if agent.plan.complete else m.flatten(1)).sum(1) for m in (batch.mask, mask)
+        )
+        share = dealt / kept.clamp(min=1)
+        batch = dataclasses.replace(
+            batch,
+            trajectories=dataclasses.replace(batch.trajectories, mask=mask),
+            weight=batch.weight * mask * share[:, None, None],
+        )
+    return batch, effective_weights(agent, log_probs, batch)
+
+
+def _estimates(
+    agent: Agent,
+    outputs: Outputs,
+    choices: Sequence[Tensor | None],
+    keep: Tensor | None,
+) -> list[Tensor]:
+    """The estimate ``[S, P]`` if only some rows had been sampled, for each choice of rows."""
+    scores, trajectories = outputs.scores, outputs.trajectories
+    weights = []
+    for rows in choices:
+        if rows is None:
+            weights.append(_weighted(agent, outputs, scores.log_probs, keep)[1])
+            continue
+        part = outputs.model.on(trajectories.rows(rows.expand(len(trajectories.mask), -1)))
+        kept = keep if keep is None else keep[rows]
+        found = _weighted(agent, part, scores.log_probs[:, rows], kept)[1]
+        full = found.new_zeros((*trajectories.mask.shape, found.shape[-1]))
+        full[:, rows] = found
+        weights.append(full)
+    return _sums(agent, scores, trajectories.action, weights)
 
 
 def _sums(
-    scores: ScoreFunctions, trajectories: Trajectories, psi: Tensor, weights: Sequence[Tensor]
+    agent: Agent, scores: ScoreFunctions, action: Tensor, weights: Sequence[Tensor]
 ) -> list[Tensor]:
-    """The estimate ``[S, P]`` that each of the effective weights ``[S, N, T, A]`` makes."""
-    if psi.ndim > trajectories.mask.ndim:
+    """Σ w ∇log π ``[S, P]`` for each of the weights ``[S, N, T, A]``."""
+    if agent.surrogate.every_action:
         return [scores.weighted_sums_over_actions(w) for w in weights]
-    taken = [of_actions(w, trajectories.action) for w in weights]
+    taken = [of_actions(w, action) for w in weights]
     return list(scores.weighted_sums(torch.stack(taken, dim=1)).unbind(1))
 
 
-def _jackknife(left_out: Sequence[Tensor]) -> Tensor:
-    """Trace of the covariance ``[S]`` from the estimates ``[S, P]`` without each of L blocks."""
+def jackknife_variance(left_out: Sequence[Tensor]) -> Tensor:
+    """Trace of the covariance ``[S]`` from the estimates ``[S, P]`` without each of L blocks.
+
+    On average it is the truth where blocks add up independently, and never less (Efron & Stein
+    1981). Where they share a baseline or a scale it is more, by the order of 1/N: measured on 16
+    (8) trajectories, 6 to 11% (8) with the batch's mean, 13 to 16% (21) with that of each time
+    step, 18 to 20% (28 to 36) with whitening.
+    """
     estimates = torch.stack(list(left_out), dim=1)
     spread = estimates - estimates.mean(1, keepdim=True)
     return (len(left_out) - 1) / len(left_out) * spread.square().sum((1, 2))
 
 
-def _ratio(numerator: Tensor, denominator: Tensor) -> Tensor:
-    """Infinite where noise hides the denominator."""
-    return torch.where(denominator > 0, numerator / denominator, torch.inf)
-
-
-def _distributions(
-    agent: Agent, model: Model, batch: Batch, rms: Tensor, weights: Tensor
-) -> Metrics:
+def _distributions(agent: Agent, outputs: Outputs, batch: Batch, weights: Tensor) -> Metrics:
     """Quantiles of Ψ and of effective weights; explained variance of the baseline."""
-    mask, trajectories = batch.mask, batch.trajectories
-    psi = batch.psi.unsqueeze(-1) if batch.psi.ndim == mask.ndim else batch.psi
-    relative = of_actions(weights, batch.action) * trajectories.num_steps[:, None, None]
-    figures = _quantiles("psi", psi, mask)
-    figures |= _quantiles("weight", relative.unsqueeze(-1), mask)
-    unknown = psi.new_full((len(mask),), torch.nan)
-    missing = {k: unknown for k in FIGURES if k not in figures}
-    returns = agent.returns(trajectories, model)
+    mask = batch.mask
+    psi = batch.psi if agent.surrogate.every_action else batch.psi.unsqueeze(-1)
+    steps = mask.sum((1, 2))
+    relative = of_actions(weights, batch.action) * steps[:, None, None]
+    figures = _quantiles("psi", psi, mask) | _quantiles("weight", relative.unsqueeze(-1), mask)
+    unknown = batch.weight.new_full((len(mask),), torch.nan)
+    missing = {k: unknown for k in DIAGNOSED if k not in (*figures, "kl_behaviour", "ratio_ess")}
+    returns = agent.credited_return(outputs.trajectories, outputs)
     if returns is not None:
-        unscaled = batch.psi * (rms[:, None, None] if agent.psi_scale == "rms" else 1)
-        explained = explained_variance(returns - unscaled, returns, mask)
+        explained = explained_variance(returns - batch.psi, returns, mask)
         missing["baseline_explained_variance"] = explained
     return missing | figures
-
-
-def explained_variance(prediction: Tensor, target: Tensor, mask: Tensor) -> Tensor:
-    """1 − Var(target − prediction) / Var(target) over the real steps ``[S, N, T]``, → ``[S]``."""
-
-    def variance(x: Tensor) -> Tensor:
-        n = mask.sum((1, 2)).clamp(min=1)
-        mean = torch.where(mask, x, 0).sum((1, 2)) / n
-        return torch.where(mask, x - mean[:, None, None], 0).square().sum((1, 2)) / n
-
-    return 1 - variance(target - prediction) / variance(target).clamp(min=1e-12)
 
 
 def _quantiles(name: str, values: Tensor, mask: Tensor) -> Metrics:
     """Of ``[S, N, T, A]`` over the real steps."""
     levels = torch.tensor(QUANTILES, dtype=values.dtype, device=values.device)
     real = [v[m].flatten() for v, m in zip(values, mask, strict=True)]
-    rows = [torch.quantile(x[:: 1 + len(x) // MOST_OF_QUANTILE], levels) for x in real]
+    rows = [
+        torch.quantile(x[:: 1 + len(x) // MOST_OF_QUANTILE], levels)
+        if len(x)
+        else torch.full_like(levels, torch.nan)
+        for x in real
+    ]
     table = torch.stack(rows, dim=1)
     return {f"{name}_q{100 * q:02.0f}": row for q, row in zip(QUANTILES, table, strict=True)}

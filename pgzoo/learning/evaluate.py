@@ -5,60 +5,48 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-import pgzoo_envs
 from numpy.typing import NDArray
 from torch import Tensor
 
 from pgzoo.policies.networks import Network
-from pgzoo.sampling.collect import collect_episodes, finished_episodes
-from pgzoo.sampling.seeding import Purpose, generators, start_seeds
+from pgzoo.sampling.collect import Collector
+from pgzoo.sampling.plan import Episodes
+from pgzoo.sampling.seeding import Purpose, Streams
 
 EPISODES = 100
 GREEDY_SHARPNESS = 1e6
 
 
 def evaluate(
+    collector: Collector,
     network: Network,
     theta: Tensor,
-    env_id: str,
     seeds: Sequence[int],
     *,
     episodes: int = EPISODES,
     greedy: bool = False,
-    max_episode_steps: int | None = None,
-    discretise: bool = False,
+    streams: Streams | None = None,
 ) -> NDArray[np.float64]:
     """Returns ``[S, episodes]`` of S policies, on starts that training never draws.
 
     Args:
+        collector: of the environment.
         network: the policy's description.
         theta: parameters ``[S, P]``.
-        env_id: environment.
         seeds: the replicas' seeds, which fix starts and actions.
         episodes: fresh episodes for each replica.
         greedy: take the most probable action instead of sampling.
-        max_episode_steps: time limit in place of the registered one.
-        discretise: whether the policy acts on discretised observations.
+        streams: other random numbers than an evaluation's own.
     """
     policy = network.bind(theta)
 
     def sharp_policy(obs: Tensor) -> Tensor:
         return policy(obs) * GREEDY_SHARPNESS
 
-    envs = pgzoo_envs.make(
-        env_id,
-        len(seeds) * episodes,
-        max_episode_steps=max_episode_steps,
-        discretise=discretise,
-    )
-    try:
-        trajectories = collect_episodes(
-            envs,
-            sharp_policy if greedy else policy,
-            start_seeds(seeds, episodes, 0, purpose=Purpose.EVALUATION_STARTS),
-            generators(seeds, Purpose.EVALUATION_ACTIONS),
-            device=theta.device,
+    if streams is None:
+        streams = Streams(
+            seeds, 0, starts=Purpose.EVALUATION_STARTS, actions=Purpose.EVALUATION_ACTIONS
         )
-    finally:
-        envs.close()
-    return np.array([finished.returns for finished in finished_episodes(trajectories)])
+    plan = Episodes(episodes=episodes)
+    _, finished, _ = collector.collect(plan, sharp_policy if greedy else policy, streams)
+    return np.array([f.returns for f in finished])

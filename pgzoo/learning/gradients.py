@@ -8,40 +8,42 @@ import torch
 from torch import Tensor
 
 from pgzoo.agents.base import Agent
-from pgzoo.estimators import aggregation_weights, root_mean_square
-from pgzoo.policies.model import Model, apply_where, entropy, of_actions
-from pgzoo.sampling.batch import Batch
-from pgzoo.sampling.collect import Trajectories
+from pgzoo.estimators import root_mean_square, step_mean
+from pgzoo.policies.model import Model, Outputs, apply_where, entropy
+from pgzoo.sampling.batch import Batch, of_actions
 
 
-def weigh(agent: Agent, model: Model, trajectories: Trajectories) -> tuple[Batch, Tensor]:
-    """Put the agent's Ψ on the trajectories.
+def weigh(agent: Agent, outputs: Outputs) -> tuple[Batch, Tensor]:
+    """Put the agent's Ψ on the trajectories that the outputs are of.
 
     Returns:
         the batch, and the root mean square of Ψ before any scaling, ``[S]``.
     """
-    psi = agent.psi(trajectories, model)
+    trajectories = outputs.trajectories
+    psi = agent.psi(trajectories, outputs)
     size = psi if psi.ndim == trajectories.mask.ndim else psi.norm(dim=-1)
     rms = root_mean_square(size, trajectories.mask)
     if agent.psi_scale == "rms":
         psi = psi / rms.view(-1, *[1] * (psi.ndim - 1))
-    reference = None if model.reference is None else model.reference_log_prob(trajectories)
-    return Batch(trajectories, psi, reference), rms.flatten()
+    reference = None if outputs.model.reference is None else outputs.reference_log_prob
+    return Batch(trajectories, psi, agent.step_weights(trajectories), reference), rms.flatten()
 
 
 def objective(agent: Agent, log_probs: Tensor, batch: Batch) -> Tensor:
-    """The surrogate, aggregated: what each replica's estimate is the gradient of.
+    """The surrogate less the penalty, added up: what each estimate is the gradient of.
 
     Args:
         agent: the algorithm.
         log_probs: of all actions under the differentiated policy, ``[S, N, T, A]``.
-        batch: what was sampled, with Ψ.
+        batch: what was sampled, with Ψ and every step's weight.
 
     Returns:
         ``[S]``.
     """
-    terms = torch.where(batch.mask, agent.surrogate(log_probs, batch), 0)
-    return (agent.step_weights(batch.trajectories) * terms).sum((1, 2))
+    terms = agent.surrogate.per_step(log_probs, batch)
+    if agent.penalty is not None:
+        terms = terms - agent.penalty.of_objective(log_probs, batch)
+    return (batch.weight * torch.where(batch.mask, terms, 0)).sum((1, 2))
 
 
 def policy_gradient(agent: Agent, model: Model, batch: Batch) -> tuple[Tensor, dict[str, Tensor]]:
@@ -49,17 +51,16 @@ def policy_gradient(agent: Agent, model: Model, batch: Batch) -> tuple[Tensor, d
 
     Returns:
         ascent direction ``[S, P]``, and the policy's mean entropy (nats per step) with what else
-        the agent has to tell.
+        the surrogate has to tell.
     """
     theta = model.theta.detach().requires_grad_()
-    mask = batch.mask
-    logits = apply_where(model.policy, theta, batch.trajectories.obs, mask)
+    logits = apply_where(model.policy, theta, batch.trajectories.obs, batch.mask)
     log_probs = logits.log_softmax(-1)
-    mean_entropy = (aggregation_weights(mask, "step-mean") * entropy(log_probs)).sum((1, 2))
+    mean_entropy = step_mean(entropy(log_probs), batch.mask)
     total = objective(agent, log_probs, batch) + agent.entropy_coef * mean_entropy
     (gradient,) = torch.autograd.grad(total.sum(), theta)
-    metrics = agent.update_metrics(log_probs.detach(), batch)
-    return gradient, {"entropy": mean_entropy.detach()} | metrics
+    figures = agent.surrogate.figures(log_probs.detach(), batch)
+    return gradient, {"entropy": mean_entropy.detach()} | figures
 
 
 def effective_weights(agent: Agent, log_probs: Tensor, batch: Batch) -> Tensor:
@@ -75,27 +76,24 @@ def effective_weights(agent: Agent, log_probs: Tensor, batch: Batch) -> Tensor:
     return weights
 
 
-def gradient_estimates(
-    estimators: Sequence[tuple[Agent, Model]], trajectories: Trajectories
-) -> Tensor:
+def gradient_estimates(estimators: Sequence[tuple[Agent, Outputs]]) -> Tensor:
     """What each of several estimators makes of the same trajectories.
 
     Args:
-        estimators: agents, each with the model it asks for values; all of the same policy, and
-            best with shared ``known``.
-        trajectories: ``[S, N, T]``.
+        estimators: agents, each with the outputs it asks for; all of the same policies on the same
+            trajectories ``[S, N, T]``.
 
     Returns:
         ``[S, E, P]``.
     """
-    scores = estimators[0][1].scores(trajectories)
+    scores = estimators[0][1].scores
     sampled: dict[int, Tensor] = {}
     estimates: dict[int, Tensor] = {}
-    for i, (agent, model) in enumerate(estimators):
-        batch, _ = weigh(agent, model, trajectories)
+    for i, (agent, outputs) in enumerate(estimators):
+        batch, _ = weigh(agent, outputs)
         weights = effective_weights(agent, scores.log_probs, batch)
-        if batch.psi.ndim == trajectories.mask.ndim:
-            sampled[i] = of_actions(weights, trajectories.action)
+        if batch.psi.ndim == batch.mask.ndim:
+            sampled[i] = of_actions(weights, batch.action)
         else:
             estimates[i] = scores.weighted_sums_over_actions(weights)
     if sampled:

@@ -10,13 +10,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pgzoo.agents.base import Agent, CriticOptions
+from pgzoo.agents.base import Agent
+from pgzoo.agents.critics import Critic
+from pgzoo.estimators import explained_variance
 from pgzoo.learning.adam import AdamState, adam_descent, adam_init, clip_rows
-from pgzoo.learning.diagnostics import Metrics, explained_variance
 from pgzoo.learning.gradients import policy_gradient, weigh
-from pgzoo.policies.model import Model, value_of_action
+from pgzoo.policies.model import Model, Outputs, value_of_action
+from pgzoo.policies.networks import Network
 from pgzoo.sampling.batch import Batch, deal
-from pgzoo.sampling.collect import Trajectories
+
+Metrics = dict[str, Tensor]
+"""Figures of one iteration, ``[S]`` each."""
 
 
 @dataclass(frozen=True)
@@ -33,19 +37,21 @@ class Parameters:
 
     def tensors(self) -> dict[str, Tensor]:
         """All tensors by name."""
-        adam = self.adam
-        return {
-            "values": self.values,
-            "mean": adam.mean,
-            "square": adam.square,
-            "count": adam.count,
-        }
+        return {"values": self.values, **vars(self.adam)}
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Parameters:
-        """The inverse of ``tensors``."""
-        state = AdamState(tensors["mean"], tensors["square"], tensors["count"])
-        return cls(tensors["values"], state)
+        """The inverse of ``tensors``.
+
+        Raises:
+            KeyError, ValueError: if they are not those of one matrix.
+        """
+        values, count = tensors["values"], tensors["count"]
+        shapes = {"mean": values.shape, "square": values.shape, "count": (len(values), 1)}
+        for name, shape in shapes.items():
+            if tensors[name].shape != shape:
+                raise ValueError(f"{name} is {list(tensors[name].shape)}, not {list(shape)}")
+        return cls(values, AdamState(tensors["mean"], tensors["square"], count))
 
     def rows(self, index: Tensor) -> Parameters:
         """The given replicas."""
@@ -59,40 +65,98 @@ class Parameters:
         )
 
 
+@dataclass(frozen=True)
+class Learners:
+    """All that replicas learn, and what they are kept near.
+
+    Attributes:
+        policy: ``[S, P]``.
+        critic: ``[S, Q]``, if there is one.
+        reference: parameters of the reference policies, ``[S, P]``.
+    """
+
+    policy: Parameters
+    critic: Parameters | None = None
+    reference: Tensor | None = None
+
+    def rows(self, index: Tensor) -> Learners:
+        """The given replicas."""
+        return Learners(
+            self.policy.rows(index),
+            None if self.critic is None else self.critic.rows(index),
+            None if self.reference is None else self.reference[index],
+        )
+
+    def with_rows(self, index: Tensor, new: Learners) -> Learners:
+        """A copy in which the given replicas have learned."""
+        critic = self.critic
+        if critic is not None and new.critic is not None:
+            critic = critic.with_rows(index, new.critic)
+        return Learners(self.policy.with_rows(index, new.policy), critic, self.reference)
+
+    def finite(self) -> Tensor:
+        """Which replicas' parameters are all finite, ``[S]``."""
+        finite = self.policy.values.isfinite().all(1)
+        return finite if self.critic is None else finite & self.critic.values.isfinite().all(1)
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks that learners' parameters belong to."""
+
+    policy: Network
+    critic: Network | None = None
+
+    def check(self, learners: Learners) -> None:
+        """Raise a ``ValueError`` unless the parameters are these networks'."""
+        pairs = [("policy", self.policy, learners.policy)]
+        if self.critic is not None and learners.critic is not None:
+            pairs.append(("critic", self.critic, learners.critic))
+        for name, network, parameters in pairs:
+            width = parameters.values.shape[1:]
+            if width != (network.num_params,):
+                raise ValueError(
+                    f"its {name} has {list(width)} parameters, the network {network.num_params}"
+                )
+
+    def model(self, learners: Learners) -> Model:
+        """The networks with their parameters."""
+        phi = None if learners.critic is None else learners.critic.values
+        theta = learners.policy.values
+        return Model(self.policy, theta, self.critic, phi, learners.reference)
+
+
 def learn(
     agent: Agent,
-    model: Model,
-    policy: Parameters,
-    critic: Parameters | None,
-    trajectories: Trajectories,
+    learners: Learners,
+    outputs: Outputs,
     progress: Tensor,
     minibatch_generators: Sequence[np.random.Generator],
-) -> tuple[Parameters, Parameters | None, Metrics]:
+) -> tuple[Learners, Metrics]:
     """Improve policy and critic on one batch.
 
     Args:
         agent: the algorithm.
-        model: networks with the parameters that collected the batch.
-        policy: the policy's parameters.
-        critic: the critic's parameters, if the agent has one.
-        trajectories: the batch ``[S, N, T]``.
+        learners: what collected the batch.
+        outputs: what their networks say of it.
         progress: share of each replica's step budget already used, ``[S]``.
         minibatch_generators: one per replica, for shuffling.
     """
     keep = 1 - progress if agent.lr_schedule == "linear" else torch.ones_like(progress)
     keep = keep.unsqueeze(1)
-    if isinstance(agent, CriticOptions):
-        trajectories = trajectories.scale_rewards(agent.reward_scale)
-    batch, rms = weigh(agent, model, trajectories)
+    batch, rms = weigh(agent, outputs)
     rate = agent.learning_rate * keep
-    policy, metrics = _improve_policy(agent, model, policy, batch, rate, minibatch_generators)
+    policy, metrics = _improve_policy(
+        agent, outputs.model, learners.policy, batch, rate, minibatch_generators
+    )
     metrics |= {"psi_rms": rms, "learning_rate": rate.flatten()}
-    if critic is not None:
-        assert isinstance(agent, CriticOptions)
-        rate = agent.critic_learning_rate * keep
-        critic, fit = fit_critic(agent, model, critic, trajectories, rate, minibatch_generators)
+    critic = learners.critic
+    if agent.critic is not None and critic is not None:
+        target = agent.critic.target(outputs.trajectories, outputs, agent.gamma)
+        rate = agent.critic.critic_learning_rate * keep
+        critic, fit = fit_critic(agent.critic, critic, outputs, target, rate, minibatch_generators)
         metrics |= fit
-    return policy, critic, metrics
+    return Learners(policy, critic, learners.reference), metrics
 
 
 def _improve_policy(
@@ -104,15 +168,48 @@ def _improve_policy(
     generators: Sequence[np.random.Generator],
 ) -> tuple[Parameters, Metrics]:
     """One step of Adam for every minibatch; figures are means over them."""
-    history: list[Metrics] = []
+    history = _History()
     for minibatch in _minibatches(agent, batch, generators):
         gradient, metrics = policy_gradient(
             agent, dataclasses.replace(model, theta=policy.values), minibatch
         )
         clipped, norm = clip_rows(gradient, agent.max_grad_norm)
-        policy = Parameters(*adam_descent(policy.values, -clipped, policy.adam, rate))
-        history.append({"gradient_norm": norm} | metrics)
-    return policy, {k: torch.stack([m[k] for m in history]).mean(0) for k in history[0]}
+        real = minibatch.mask.any(2).any(1)
+        policy = _descend(policy, -clipped, rate, real)
+        history.add({"gradient_norm": norm} | metrics, real)
+    return policy, history.means()
+
+
+def _descend(policy: Parameters, gradient: Tensor, rate: Tensor, real: Tensor) -> Parameters:
+    """A step of Adam, of the replicas that have something to learn from."""
+    new = Parameters(*adam_descent(policy.values, gradient, policy.adam, rate))
+    if bool(real.all()):
+        return new
+    index = real.nonzero().squeeze(1)
+    return policy.with_rows(index, new.rows(index))
+
+
+class _History:
+    """Means of figures over minibatches, of each replica over those that are not empty."""
+
+    def __init__(self) -> None:
+        self._figures: list[Metrics] = []
+        self._real: list[Tensor] = []
+
+    def add(self, figures: Metrics, real: Tensor) -> None:
+        self._figures.append(figures)
+        self._real.append(real)
+
+    def means(self) -> Metrics:
+        real = torch.stack(self._real)
+        if bool(real.all()):
+            return {k: torch.stack([f[k] for f in self._figures]).mean(0) for k in self._figures[0]}
+
+        def mean(name: str) -> Tensor:
+            values = torch.stack([f[name] for f in self._figures])
+            return torch.where(real, values, 0).sum(0) / real.sum(0)
+
+        return {k: mean(k) for k in self._figures[0]}
 
 
 def _minibatches(
@@ -122,44 +219,50 @@ def _minibatches(
 
     Segments are dealt out step by step, episodes as a whole.
     """
-    epochs, parts = agent.passes
+    epochs, parts = agent.surrogate.epochs, agent.surrogate.minibatches
     if parts == 1:
         for _ in range(epochs):
             yield batch
         return
-    rows = batch.steps_as_rows() if agent.plan == "segments" else batch
+    rows = batch if agent.plan.complete else batch.steps_as_rows()
     for index, real in deal(rows.mask.any(-1), epochs, parts, generators):
         yield rows.take(index, real)
 
 
 def fit_critic(
-    agent: Agent,
-    model: Model,
-    critic: Parameters,
-    trajectories: Trajectories,
+    critic: Critic,
+    parameters: Parameters,
+    outputs: Outputs,
+    target: Tensor,
     rate: Tensor,
     generators: Sequence[np.random.Generator],
 ) -> tuple[Parameters, Metrics]:
-    """Regress the critic on the agent's targets, step by step in minibatches."""
-    assert isinstance(agent, CriticOptions)
-    assert model.critic is not None
-    mask = trajectories.mask
-    target = agent.critic_target(trajectories, model)
-    before = value_of_action(model.critic_outputs(trajectories), trajectories.action)
-    flat = [x.flatten(1, 2) for x in (trajectories.obs, trajectories.action, before, target)]
-    replica = torch.arange(len(mask), device=mask.device).unsqueeze(1)
-    losses: list[Tensor] = []
-    for index, real in deal(
-        mask.flatten(1), agent.critic_epochs, agent.critic_minibatches, generators
-    ):
+    """Regress a critic on targets ``[S, N, T]``, step by step in minibatches.
+
+    Args:
+        critic: how it is fitted.
+        parameters: of the critic in the outputs' model.
+        outputs: of a batch.
+        target: of every step.
+        rate: step size ``[S, 1]``.
+        generators: one per replica, for shuffling.
+    """
+    network, t = outputs.model.critic_network, outputs.trajectories
+    assert network is not None
+    before = value_of_action(outputs.critic, t.action)
+    flat = [x.flatten(1, 2) for x in (t.obs, t.action, before, target)]
+    replica = torch.arange(len(t.mask), device=t.mask.device).unsqueeze(1)
+    history = _History()
+    epochs, parts = critic.critic_epochs, critic.critic_minibatches
+    for number, (index, real) in enumerate(deal(t.mask.flatten(1), epochs, parts, generators)):
         obs, action, old_value, wanted = (x[replica, index] for x in flat)
-        phi = critic.values.detach().requires_grad_()
-        value = value_of_action(model.critic.apply(phi, obs), action)
-        terms = torch.where(real, agent.critic_loss(value, old_value, wanted), 0)
+        phi = parameters.values.detach().requires_grad_()
+        value = value_of_action(network.apply(phi, obs), action)
+        terms = torch.where(real, critic.loss(value, old_value, wanted), 0)
         loss = terms.sum(1) / real.sum(1).clamp(min=1)
         (gradient,) = torch.autograd.grad(loss.sum(), phi)
-        critic = Parameters(*adam_descent(critic.values, gradient, critic.adam, rate))
-        losses.append(loss.detach())
-    last_epoch = torch.stack(losses[-agent.critic_minibatches :]).mean(0)
-    explained = explained_variance(before, target, mask)
-    return critic, {"critic_loss": last_epoch, "explained_variance": explained}
+        parameters = _descend(parameters, gradient, rate, real.any(1))
+        if number >= (epochs - 1) * parts:
+            history.add({"critic_loss": loss.detach()}, real.any(1))
+    explained = explained_variance(before, target, t.mask)
+    return parameters, history.means() | {"explained_variance": explained}

@@ -10,7 +10,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
@@ -78,7 +78,6 @@ class Option:
         bounds: of ``BOUNDS``, with the limit.
         estimate: whether it changes the estimate, and not training alone.
         needs: the option, and its value, that this one exists with; None: always.
-        common: whether every agent has it.
     """
 
     name: str
@@ -88,7 +87,6 @@ class Option:
     bounds: Mapping[str, float]
     estimate: bool
     needs: tuple[str, str] | None
-    common: bool
 
     @property
     def choices(self) -> tuple[str, ...] | None:
@@ -139,52 +137,64 @@ class Option:
         return " and ".join(texts) or "to be a finite number"
 
 
+def options_of(cls: Any) -> dict[str, Option]:
+    """Every option of a dataclass and its parts, by name.
+
+    Raises:
+        TypeError: if two have the same name.
+    """
+    return _options_by_name(cls)
+
+
 @cache
-def options_of(cls: type) -> dict[str, Option]:
-    """Every option of a dataclass and its parts by name, its own before those all agents have."""
-    found = list(_options(cls, None, ()))
-    names = [o.name for o in found]
-    same = {n for n in names if len({o.needs for o in found if o.name == n}) < names.count(n)}
-    if same:
-        raise TypeError(f"{cls.__name__} has two options of the name {min(same)}.")
-    ordered = sorted(found, key=lambda o: o.common)
-    return {o.name: o for o in reversed(ordered)} and {o.name: o for o in ordered}
+def _options_by_name(cls: Any) -> dict[str, Option]:
+    found = list(_options(cls))
+    options = {o.name: o for o in found}
+    if len(options) < len(found):
+        names = [o.name for o in found]
+        raise TypeError(f"{cls.__name__} has two options named {max(names, key=names.count)}.")
+    return options
 
 
-def _options(cls: type, needs: tuple[str, str] | None, inherited: tuple[Any, ...]) -> Any:
+def _options(
+    cls: type, prototype: Any = None, needs: tuple[str, str] | None = None
+) -> Iterator[Option]:
     kinds = get_type_hints(cls)
     for field in dataclasses.fields(cls):
+        default = field.default if prototype is None else getattr(prototype, field.name)
         if "description" in field.metadata:
-            default = getattr(inherited[0], field.name) if inherited else field.default
             yield Option(
-                field.name,
-                default,
-                field.metadata["description"],
-                kinds[field.name],
-                field.metadata["bounds"],
-                field.metadata["estimate"],
-                needs,
-                field.metadata.get("common", False),
+                name=field.name,
+                default=default,
+                description=field.metadata["description"],
+                kind=kinds[field.name],
+                bounds=field.metadata["bounds"],
+                estimate=field.metadata["estimate"],
+                needs=needs,
             )
         elif "alternatives" in field.metadata:
             for value, part in field.metadata["alternatives"].items():
                 choice = (field.metadata["chosen_by"], value.replace("_", "-"))
-                yield from _options(type(part), choice, (part,))
-        elif dataclasses.is_dataclass(field.default):
-            yield from _options(type(field.default), needs, (field.default,))
+                yield from _options(type(part), part, choice)
+        elif dataclasses.is_dataclass(default):
+            yield from _options(type(default), default, needs)
 
 
 def check_options(holder: Any) -> None:
     """Raise a ``UsageError`` unless all of a value's own options are in range."""
-    known = _own_options(type(holder))
-    for name, known_option in known.items():
-        known_option.check(getattr(holder, name))
+    for name, known in own_options(type(holder)).items():
+        known.check(getattr(holder, name))
+
+
+def own_options(cls: Any) -> dict[str, Option]:
+    """The options that a dataclass holds itself, not in parts."""
+    return _own_options(cls)
 
 
 @cache
-def _own_options(cls: type) -> dict[str, Option]:
+def _own_options(cls: Any) -> dict[str, Option]:
     own = {f.name for f in dataclasses.fields(cls) if "description" in f.metadata}
-    return {o.name: o for o in _options(cls, None, ()) if o.name in own}
+    return {o.name: o for o in _options(cls) if o.name in own}
 
 
 def flat(holder: Any) -> dict[str, Any]:
@@ -231,19 +241,38 @@ def build(cls: type[T], given: Mapping[str, Any], defaults: Mapping[str, Any] = 
 
 def _build(cls: Any, prototype: Any, values: Mapping[str, Any]) -> Any:
     chosen: dict[str, Any] = {}
+    parts = []
     for field in dataclasses.fields(cls):
         default = field.default if prototype is None else getattr(prototype, field.name)
-        if "description" in field.metadata:
-            chosen[field.name] = values.get(field.name, default)
-        elif "alternatives" in field.metadata:
-            chooser = field.metadata["chosen_by"]
-            default = field.metadata["alternatives"].get(_key(chosen[chooser]))
-            chosen[field.name] = default and _build(type(default), default, values)
-        elif dataclasses.is_dataclass(default):
-            chosen[field.name] = _build(type(default), default, values)
+        if "alternatives" in field.metadata or dataclasses.is_dataclass(default):
+            parts.append((field, default))
         else:
-            chosen[field.name] = default
+            chosen[field.name] = values.get(field.name, default) if field.metadata else default
+    for field, default in parts:
+        part = default
+        if "alternatives" in field.metadata:
+            part = field.metadata["alternatives"].get(_key(chosen[field.metadata["chosen_by"]]))
+        chosen[field.name] = None if part is None else _build(type(part), part, values)
     return cls(**chosen)
+
+
+def parts_as_chosen(holder: Any) -> dict[str, Any]:
+    """The parts of a value that are not those which its options choose, and what they should be."""
+    wrong = {}
+    for field in dataclasses.fields(holder):
+        if "alternatives" in field.metadata:
+            choice = _key(getattr(holder, field.metadata["chosen_by"]))
+            wanted = field.metadata["alternatives"].get(choice)
+            if type(getattr(holder, field.name)) is not type(wanted):
+                wrong[field.name] = wanted
+    return wrong
+
+
+def parts_of(cls: Any, name: str) -> list[Any]:
+    """What a class's part may be: its default, or every alternative that an option chooses."""
+    field = next(f for f in dataclasses.fields(cls) if f.name == name)
+    alternatives = field.metadata.get("alternatives")
+    return [field.default] if alternatives is None else list(alternatives.values())
 
 
 def _key(value: Any) -> str:

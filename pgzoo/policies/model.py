@@ -1,17 +1,17 @@
-"""A policy, a critic, and what estimators ask of them."""
+"""A policy, a critic, and what they say of a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from pgzoo.policies.networks import Network
 from pgzoo.policies.score_functions import ScoreFunctions
-from pgzoo.sampling.collect import Trajectories
+from pgzoo.sampling.batch import of_actions
+from pgzoo.sampling.trajectories import Trajectories
 
 
 @dataclass(frozen=True)
@@ -21,95 +21,125 @@ class Model:
     Attributes:
         policy: the policy's network.
         theta: its parameters, ``[S, P]``.
-        critic: the critic's network, whose outputs are V(s), or q(s, a) for every action.
+        critic_network: the critic's, whose outputs are V(s), or q(s, a) for every action.
         phi: its parameters, ``[S, Q]``.
         reference: parameters of the reference policy, ``[S, P]``.
-        known: answers already given, for Ψ, targets and other estimators ask for the same.
-            Models may share them.
     """
 
     policy: Network
     theta: Tensor
-    critic: Network | None = None
+    critic_network: Network | None = None
     phi: Tensor | None = None
     reference: Tensor | None = None
-    known: dict[tuple[str, int, int], Any] = field(default_factory=dict, repr=False, compare=False)
 
-    def log_probs(self, trajectories: Trajectories) -> Tensor:
+    def on(self, trajectories: Trajectories) -> Outputs:
+        """What the networks say of a batch."""
+        return Outputs(self, trajectories)
+
+
+class Outputs:
+    """What a model's networks say of one batch: computed when first asked for, and only once.
+
+    Ψ, targets and diagnostics, and in the laboratory many estimators, ask for the same figures.
+
+    Args:
+        model: networks and parameters.
+        trajectories: the batch ``[S, N, T]``.
+        like: outputs of the same policies on the same batch, whose answers are used.
+    """
+
+    def __init__(
+        self, model: Model, trajectories: Trajectories, like: Outputs | None = None
+    ) -> None:
+        self.model, self.trajectories = model, trajectories
+        self._policy: _PolicyOutputs = (
+            _PolicyOutputs(model, trajectories) if like is None else like._policy
+        )
+
+    def with_critic(self, network: Network, phi: Tensor) -> Outputs:
+        """The same policies beside another critic."""
+        m = self.model
+        model = Model(m.policy, m.theta, network, phi, m.reference)
+        return Outputs(model, self.trajectories, self)
+
+    @property
+    def log_probs(self) -> Tensor:
         """log π(·|s_t) ``[S, N, T, A]``; anything where the mask is false."""
-        scores = self.known.get(("scores", id(self.theta), id(trajectories)))
-        if scores is not None:
-            return scores[2].log_probs
-        return self._ask(self.policy, self.theta, trajectories)[:, :, :-1].log_softmax(-1)
+        return self._policy.log_probs
 
-    def critic_outputs(self, trajectories: Trajectories) -> Tensor:
-        """What the critic says of s_t ``[S, N, T, out]``; anything where the mask is false."""
-        return self._ask_critic(trajectories)[:, :, :-1]
-
-    def values(self, trajectories: Trajectories) -> Tensor:
-        """V(s_t) ``[S, N, T]``; of a critic for every action, its expectation under the policy."""
-        return self._values(trajectories)[:, :, :-1]
-
-    def next_values(self, trajectories: Trajectories) -> Tensor:
-        """V(s_{t+1}) ``[S, N, T]``, of the true final state where an episode ends."""
-        return self._values(trajectories)[:, :, 1:]
-
-    def _values(self, trajectories: Trajectories) -> Tensor:
-        outputs = self._ask_critic(trajectories)
-        if outputs.shape[-1] == 1:
-            return outputs.squeeze(-1)
-        log_probs = self._ask(self.policy, self.theta, trajectories).log_softmax(-1)
-        return (log_probs.exp() * outputs).sum(-1)
-
-    def _ask_critic(self, trajectories: Trajectories) -> Tensor:
-        if self.critic is None or self.phi is None:
-            raise ValueError("This agent has no critic, so there are no values to ask for.")
-        return self._ask(self.critic, self.phi, trajectories)
-
-    def scores(self, trajectories: Trajectories) -> ScoreFunctions:
+    @property
+    def scores(self) -> ScoreFunctions:
         """∇log π of all steps."""
-        return self._once(
-            "scores",
-            self.theta,
-            trajectories,
-            lambda: ScoreFunctions(self.policy, self.theta, trajectories),
-        )
+        return self._policy.scores
 
+    @cached_property
+    def critic(self) -> Tensor:
+        """What the critic says of s_t ``[S, N, T, out]``; anything where the mask is false."""
+        return self._critic[:, :, :-1]
+
+    @cached_property
+    def values(self) -> Tensor:
+        """V(s_t) ``[S, N, T]``; of a critic for every action, its expectation under the policy."""
+        return self._values[:, :, :-1]
+
+    @cached_property
+    def next_values(self) -> Tensor:
+        """V(s_{t+1}) ``[S, N, T]``, of the true final state where an episode ends."""
+        return self._values[:, :, 1:]
+
+    @cached_property
     @torch.no_grad()
-    def _ask(self, network: Network, parameters: Tensor, trajectories: Trajectories) -> Tensor:
-        """Outputs for s_0 … s_T, ``[S, N, T + 1, out]``.
-
-        Nearly every state is before one step and after another; one pass serves both.
-        """
-        return self._once(
-            "outputs",
-            parameters,
-            trajectories,
-            lambda: apply_where(network, parameters, *trajectories.observations()),
-        )
-
-    def _once(
-        self, what: str, parameters: Tensor, trajectories: Trajectories, answer: Callable[[], Any]
-    ) -> Any:
-        key = what, id(parameters), id(trajectories)
-        if key not in self.known:
-            # What the ids belong to is kept alive with the answer.
-            self.known[key] = parameters, trajectories, answer()
-        return self.known[key][2]
-
-    @torch.no_grad()
-    def reference_log_prob(self, trajectories: Trajectories) -> Tensor:
+    def reference_log_prob(self) -> Tensor:
         """log π_ref(a|s) of the actions taken, ``[S, N, T]``."""
-        if self.reference is None:
+        if self.model.reference is None:
             raise ValueError("There is no reference policy.")
-        mask = trajectories.mask
-        logits = apply_where(self.policy, self.reference, trajectories.obs, mask)
-        return of_actions(logits.log_softmax(-1), trajectories.action)
+        t = self.trajectories
+        logits = apply_where(self.model.policy, self.model.reference, t.obs, t.mask)
+        return of_actions(logits.log_softmax(-1), t.action)
+
+    @cached_property
+    def _values(self) -> Tensor:
+        if self._critic.shape[-1] == 1:
+            return self._critic.squeeze(-1)
+        return (self._policy.all_log_probs.exp() * self._critic).sum(-1)
+
+    @cached_property
+    def _critic(self) -> Tensor:
+        if self.model.critic_network is None or self.model.phi is None:
+            raise ValueError("This agent has no critic, so there are no values to ask for.")
+        return _outputs(self.model.critic_network, self.model.phi, self.trajectories)
 
 
-def of_actions(figures: Tensor, action: Tensor) -> Tensor:
-    """Of figures for every action ``[..., A]``, those of the actions ``[...]``."""
-    return figures.gather(-1, action.unsqueeze(-1)).squeeze(-1)
+class _PolicyOutputs:
+    """What a policy says of a batch, whatever critic is beside it."""
+
+    def __init__(self, model: Model, trajectories: Trajectories) -> None:
+        self._model, self._trajectories = model, trajectories
+
+    @cached_property
+    def all_log_probs(self) -> Tensor:
+        """log π(·|s) of s_0 … s_T, ``[S, N, T + 1, A]``."""
+        logits = _outputs(self._model.policy, self._model.theta, self._trajectories)
+        return logits.log_softmax(-1)
+
+    @cached_property
+    def scores(self) -> ScoreFunctions:
+        return ScoreFunctions(self._model.policy, self._model.theta, self._trajectories)
+
+    @property
+    def log_probs(self) -> Tensor:
+        if "scores" in vars(self):  # they come with them
+            return self.scores.log_probs
+        return self.all_log_probs[:, :, :-1]
+
+
+@torch.no_grad()
+def _outputs(network: Network, parameters: Tensor, trajectories: Trajectories) -> Tensor:
+    """Outputs for s_0 … s_T, ``[S, N, T + 1, out]``.
+
+    Nearly every state is before one step and after another; one pass serves both.
+    """
+    return apply_where(network, parameters, *trajectories.observations())
 
 
 def value_of_action(outputs: Tensor, action: Tensor) -> Tensor:

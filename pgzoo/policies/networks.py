@@ -12,11 +12,12 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from math import prod
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from gymnasium import spaces
+from pgzoo_envs import EnvInfo
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
@@ -26,6 +27,7 @@ Pullback = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
 Σ_b w_eb (∂out_b/∂θ)ᵀ direction_b over each part, ``[K, E, P]``."""
 
 ROWS_IN_CACHE = 4096
+POLICY_OUTPUT_GAIN, CRITIC_OUTPUT_GAIN = 0.01, 1.0
 
 
 class Network(Protocol):
@@ -259,19 +261,34 @@ class Table:
         return theta.view(self.num_states, self.num_outputs)[obs], pullback
 
 
-def make_network(
-    policy: str,
-    observation_space: spaces.Box | spaces.Discrete,
-    num_outputs: int,
-    hidden: Sequence[int],
-    output_gain: float,
+def make_policy(kind: str, info: EnvInfo, hidden: Sequence[int]) -> Network:
+    """From observations to action preferences; near uniform at the start.
+
+    Args:
+        kind: mlp, linear or tabular.
+        info: of the environment.
+        hidden: widths of an mlp's hidden layers.
+    """
+    return _make_network(kind, info, info.num_actions, hidden, POLICY_OUTPUT_GAIN)
+
+
+def make_critic(
+    kind: str, info: EnvInfo, hidden: Sequence[int], of: Literal["state", "action"]
 ) -> Network:
-    """The network that ``--policy`` names, for an environment's observations."""
-    if isinstance(observation_space, spaces.Discrete):
-        num_inputs, obs_ndim = int(observation_space.n), 0
-        if policy == "tabular":
+    """A critic like the policy: V(s), or q(s, a) of all actions."""
+    outputs = 1 if of == "state" else info.num_actions
+    return _make_network(kind, info, outputs, hidden, CRITIC_OUTPUT_GAIN)
+
+
+def _make_network(
+    kind: str, info: EnvInfo, num_outputs: int, hidden: Sequence[int], output_gain: float
+) -> Network:
+    space = info.observation_space
+    if isinstance(space, spaces.Discrete):
+        num_inputs, obs_ndim = int(space.n), 0
+        if kind == "tabular":
             return Table(num_inputs, num_outputs)
     else:
-        num_inputs, obs_ndim = prod(observation_space.shape), len(observation_space.shape)
-    layers = tuple(hidden) if policy == "mlp" else ()
+        num_inputs, obs_ndim = prod(space.shape), len(space.shape)
+    layers = tuple(hidden) if kind == "mlp" else ()
     return MLP((num_inputs, *layers, num_outputs), obs_ndim, output_gain)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from scipy.linalg.lapack import dpstrf
 from torch import Tensor
 
 from pgzoo.policies.networks import ROWS_IN_CACHE, Network, Pullback
-from pgzoo.sampling.collect import Trajectories
+from pgzoo.sampling.trajectories import Trajectories
 
 NEGLIGIBLE = 1e-10
 """Squared length, relative to a weighting's own, of what others leave unexplained of it."""
@@ -63,13 +65,17 @@ class ScoreFunctions:
             sums.append(coefficients @ few)
         return torch.stack(sums)
 
-    def trajectory_sums(self, weights: Tensor) -> Tensor:
-        """Σ_t w_t ∇log π(a_t|s_t) of every trajectory: ``[S, E, N, T]`` → ``[S, E, N, P]``."""
+    def trajectory_sums(self, weights: Sequence[Tensor]) -> list[Tensor]:
+        """Σ_t w_t ∇log π(a_t|s_t) of every trajectory, ``[S, N, P]`` for each ``[S, N, T]``."""
         rows = zip(
-            self._of_steps(weights), self._scores, self._pullbacks, self._lengths, strict=True
+            self._of_steps(torch.stack(list(weights), dim=1)),
+            self._scores,
+            self._pullbacks,
+            self._lengths,
+            strict=True,
         )
         sums = [pullback(score, w, lengths) for w, score, pullback, lengths in rows]
-        return torch.stack(sums).transpose(1, 2)
+        return list(torch.stack(sums).unbind(2))
 
     def weighted_sums_over_actions(self, weights: Tensor) -> Tensor:
         """Σ w_a ∇log π(a|s) over all actions of all steps: ``[S, N, T, A]`` → ``[S, P]``."""

@@ -15,7 +15,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from pgzoo.records.intervals import Interval
+from pgzoo.records.intervals import Interval, common_curve
 
 # Okabe & Ito (2008), and markers and line styles beside: no line is told by its colour alone.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
@@ -222,3 +222,49 @@ def _arms(intervals: Sequence[Interval]) -> tuple[list[float], list[float]]:
     low = [length(i.low, i.point) for i in intervals]
     high = [length(i.point, i.high) for i in intervals]
     return low, high
+
+
+def learning_curve(
+    metrics: Any, title: str, *, complete: bool = True, ax: Axes | None = None
+) -> Axes:
+    """Return along training: every seed, and the interquartile mean with its 95% band.
+
+    Args:
+        metrics: a run's ``metrics.csv`` as a DataFrame.
+        title: of the axes.
+        complete: whether training has ended; then a seed that stopped early keeps its last return.
+        ax: axes to draw on; None: a figure of their own.
+    """
+    if ax is None:
+        import matplotlib.pyplot as plt
+
+        ax = plt.figure(figsize=(6.4, 4.0), layout="constrained").add_subplot()
+    known = metrics.dropna(subset=["return_last_100"])
+    seeds = [rows for _, rows in known.groupby("seed")]
+    with mpl.rc_context(STYLE):
+        for rows in seeds:
+            ax.plot(
+                rows.env_steps, rows.return_last_100, color=COLOURS[0], alpha=0.2, linewidth=0.8
+            )
+        curve = common_curve(
+            [rows.env_steps.to_numpy() for rows in seeds],
+            [rows.return_last_100.to_numpy() for rows in seeds],
+            ended=[complete] * len(seeds),
+        )
+        ax.plot(curve.steps, curve.point, color=COLOURS[0], label="interquartile mean")
+        if not np.isnan(curve.low).all():
+            ax.fill_between(
+                curve.steps,
+                curve.low,
+                curve.high,
+                color=COLOURS[0],
+                alpha=0.25,
+                linewidth=0,
+                label="95% band over seeds",
+            )
+        ax.set_xlabel("environment steps of each seed")
+        ax.set_ylabel("return, mean of the last 100 episodes")
+        ax.set_title(title)
+        ax.grid(alpha=0.3)
+        ax.legend(frameon=False)
+    return ax

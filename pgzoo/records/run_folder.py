@@ -1,75 +1,53 @@
 """The run folder: ``config.json``, ``metrics.csv``, ``checkpoint.safetensors``, ``summary.json``.
 
-``snapshots/`` keeps the policies as they were after 0, 10, … 100 percent of the run.
-
-Whole files are written beside their place and renamed into it, so that a reader, or a run killed at
-any moment, sees the old file or the new one. A checkpoint is one safetensors file: its tensors, and
-in its header the JSON state and a digest of both, so that no kill can part them. ``metrics.csv``
-only grows; the checkpoint knows how long it was, and resuming cuts off what came later.
+``snapshots/`` keeps the policies as they were after 0, 10, … 100 percent of the run; ``clock.json``
+how long it has taken so far. Whole files are written beside their place and renamed into it, so
+that a reader, or a run killed at any moment, sees the old file or the new one. ``metrics.csv`` only
+grows; the checkpoint knows how long it was, and resuming cuts off what came later. All of them, and
+the event files, are regular files in the folder: links are not followed. Equal runs have equal
+files, but for times: those are in ``clock.json``, ``summary.json`` and event files alone.
 """
 
 from __future__ import annotations
 
-import csv
-import dataclasses
-import hashlib
-import io
 import json
 import os
-import platform
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
-from importlib.metadata import version
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, Self
 
-import safetensors
-import safetensors.torch
 from torch import Tensor
 
 from pgzoo.errors import UsageError
+from pgzoo.records import checkpoint, files
+from pgzoo.records.columns import check_summary
+from pgzoo.records.config import RunConfig, check_format
+from pgzoo.records.shapes import NUMBER, check_fields
 
-CONFIG, METRICS, CHECKPOINT, SUMMARY = (
+CONFIG, METRICS, CHECKPOINT, SUMMARY, CLOCK = FILES = (
     "config.json",
     "metrics.csv",
     "checkpoint.safetensors",
     "summary.json",
+    "clock.json",
 )
 SNAPSHOTS = "snapshots"
-LIBRARIES = ("torch", "numpy", "gymnasium", "scipy")
+SEEDS, EVENTS = "seed-*", "events.*"
+SNAPSHOT = re.compile(r"(\d{3})\.safetensors")
 
 
-@dataclass(frozen=True)
-class RunConfig:
-    """All that is needed to repeat a run."""
+class FolderTakenError(UsageError):
+    """The folder holds another run, maybe one that began an instant before."""
 
-    agent: str
-    env: str
-    policy: str
-    seeds: tuple[int, ...]
-    device: str
-    max_episode_steps: int | None
-    stop_when_solved: bool
-    hyperparameters: dict[str, Any]
-    diagnostics: int = 0
-    compare_estimators: bool = False
-
-    def to_json(self) -> dict[str, Any]:
-        """As in ``config.json``, with the versions that are installed."""
-        versions = {"python": platform.python_version(), "pgzoo": version("pgzoo")}
-        versions |= {name: version(name) for name in LIBRARIES}
-        return dataclasses.asdict(self) | {"versions": versions}
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """The inverse of ``to_json``."""
-        optional = {f.name for f in dataclasses.fields(cls) if f.default is not dataclasses.MISSING}
-        names = [f.name for f in dataclasses.fields(cls) if f.name not in optional - data.keys()]
-        fields = {name: data[name] for name in names}
-        hyperparameters = {
-            k: tuple(v) if isinstance(v, list) else v for k, v in data["hyperparameters"].items()
-        }
-        return cls(**fields | {"seeds": tuple(data["seeds"]), "hyperparameters": hyperparameters})
+    def __init__(self, path: Path) -> None:
+        super().__init__(
+            f"Expected {path} to be free, but it holds another run. Choose another `out`, or go on "
+            "with that run by `resume`."
+        )
 
 
 class RunFolder:
@@ -80,25 +58,29 @@ class RunFolder:
 
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> Self:
-        """Make the folder and write its configuration.
+        """Make the folder and write its configuration; one alone of several at once succeeds.
 
         Raises:
-            UsageError: if it cannot be written, or holds a run already.
+            FolderTakenError: if it holds a run already.
+            UsageError: if it cannot be written.
         """
         try:
+            content = json.dumps(config.to_json(), indent=2).encode()
+        except ValueError as error:
+            raise UsageError(f"Cannot make this run: {error}. Give a value that fits.") from error
+        try:
             path.mkdir(parents=True, exist_ok=True)
-            if (path / CONFIG).exists():
-                raise UsageError(
-                    f"Expected {path} to be free, but it holds another run. Choose another --out, "
-                    f"or continue that run with --resume {path}."
-                )
-            folder = cls(path)
-            folder._write(CONFIG, json.dumps(config.to_json(), indent=2).encode())
+            if any(os.path.lexists(path / name) for name in (*FILES, SNAPSHOTS)):
+                raise FolderTakenError(path)
         except OSError as error:
-            raise UsageError(
-                f"Cannot write the run folder {path}: {error.strerror}. Choose a writable --out."
-            ) from error
-        return folder
+            raise files.cannot_write(path, error) from error
+        try:
+            files.create(path / CONFIG, content)
+        except FileExistsError as error:
+            raise FolderTakenError(path) from error
+        except OSError as error:
+            raise files.cannot_write(path, error) from error
+        return cls(path)
 
     @classmethod
     def open(cls, path: Path) -> Self:
@@ -107,18 +89,41 @@ class RunFolder:
         Raises:
             UsageError: if the folder is not one.
         """
-        if not (path / CONFIG).is_file():
+        if not os.path.lexists(path / CONFIG):
             raise UsageError(
-                f"Expected a run folder, but {path} has no {CONFIG}. "
-                "Give the folder that `pgzoo run` printed, such as runs/reinforce-CartPole-v1-1."
+                f"Expected a run folder, but {path} has no {CONFIG}. Give the folder of a run, "
+                "such as runs/reinforce-CartPole-v1-1."
             )
         return cls(path)
+
+    @contextmanager
+    def training(self) -> Iterator[None]:
+        """Be the only one who trains this run, for as long as the context lasts.
+
+        Raises:
+            UsageError: if another process trains it, or if one of its files is a link.
+            OSError: if the folder cannot be written.
+        """
+        self._check_files()
+        with files.locked(self.path / CONFIG):
+            files.remove_leftovers(self.path)
+            files.remove_leftovers(self.path / SNAPSHOTS)
+            yield
+
+    def _check_files(self) -> None:
+        for name in FILES:
+            files.check_kind(self.path / name)
+        for folder in (self.path / SNAPSHOTS, *self.path.glob(SEEDS)):
+            files.check_kind(folder, stat.S_IFDIR)
+        for pattern in (f"{SNAPSHOTS}/*.safetensors", EVENTS, f"{SEEDS}/{EVENTS}"):
+            for path in self.path.glob(pattern):
+                files.check_kind(path)
 
     @property
     def has_metrics(self) -> bool:
         """Whether an iteration was completed."""
         path = self.path / METRICS
-        return path.exists() and path.stat().st_size > 0
+        return path.is_file() and path.stat().st_size > 0
 
     def config(self) -> RunConfig:
         """The run's configuration.
@@ -126,66 +131,115 @@ class RunFolder:
         Raises:
             UsageError: if the file does not hold one.
         """
+        path = self.path / CONFIG
+        data = files.read_json(path)
+        if isinstance(data, dict):
+            check_format(data, path)
         try:
-            return RunConfig.from_json(json.loads((self.path / CONFIG).read_text()))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise UsageError(
-                f"{self.path / CONFIG} is damaged: expected the JSON object that `pgzoo run` "
-                f"wrote, got {type(error).__name__}: {error}. Restore it, or start a new run."
-            ) from error
+            return RunConfig.from_json(data)
+        except ValueError as error:
+            raise files.damaged(path, error) from error
 
-    def _write(self, name: str, content: bytes) -> None:
-        """Replace a file at once or not at all."""
-        temporary = (self.path / name).with_name(f".{Path(name).name}.{os.getpid()}.tmp")
-        try:
-            with temporary.open("wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(self.path / name)
-        finally:
-            temporary.unlink(missing_ok=True)
+    @cached_property
+    def _config(self) -> RunConfig:
+        """The configuration that this process works with, whatever becomes of the file."""
+        return self.config()
 
-    def write_summary(self, summary: dict[str, Any]) -> None:
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``."""
-        self._write(SUMMARY, json.dumps(summary, indent=2).encode())
+        content = json.dumps(summary, indent=2, allow_nan=False).encode()
+        files.write(self.path / SUMMARY, content)
 
     def summary(self) -> dict[str, Any] | None:
-        """The finished run's summary, else None."""
-        path = self.path / SUMMARY
-        return json.loads(path.read_text()) if path.is_file() else None
+        """The finished run's summary, else None.
 
-    def save_checkpoint(self, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
+        Raises:
+            UsageError: if the file does not hold one.
+        """
+        path = self.path / SUMMARY
+        if not os.path.lexists(path):
+            return None
+        data = files.read_json(path)
+        try:
+            check_summary(data, self.config())
+        except ValueError as error:
+            raise files.damaged(path, error) from error
+        return dict(data)
+
+    def save_checkpoint(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Replace the checkpoint.
 
         Args:
             tensors: by name.
-            state: whatever else there is to know, as JSON.
+            state: whatever else there is to know, as JSON; see ``checkpoint.check_state``.
+
+        Raises:
+            OSError: if it cannot be written.
         """
-        self._write_tensors(CHECKPOINT, tensors, state)
+        files.write(self.path / CHECKPOINT, checkpoint.pack(tensors, state, self._config))
 
     def load_checkpoint(self) -> tuple[dict[str, Tensor], dict[str, Any]] | None:
-        """Tensors and state of the last checkpoint; None before the first.
+        """Tensors, on the CPU, and state of the last checkpoint; None before the first.
 
         Raises:
-            UsageError: if the file is truncated or was edited.
+            UsageError: if the file is truncated, was edited, or does not fit the configuration.
         """
-        return self._read_tensors(CHECKPOINT) if (self.path / CHECKPOINT).exists() else None
+        path = self.path / CHECKPOINT
+        if not os.path.lexists(path):
+            return None
+        config = self.config()
+        tensors, state = checkpoint.unpack(files.read(path), config, path)
+        try:
+            checkpoint.check_state(state, tensors, config)
+        except ValueError as error:
+            raise checkpoint.foreign(path, error) from error
+        return tensors, state
+
+    def save_seconds(self, seconds: float) -> None:
+        """Note how long the run has taken so far, beside the checkpoint.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        files.write(self.path / CLOCK, json.dumps({"seconds": seconds}).encode())
+
+    def load_seconds(self) -> float:
+        """How long the run has taken so far; 0 where nothing says so."""
+        try:
+            data = files.read_json(self.path / CLOCK)
+            check_fields(data, {"seconds": NUMBER})
+        except ValueError:  # a UsageError is one, too
+            return 0.0
+        return max(float(data["seconds"]), 0.0)
 
     def save_snapshot(self, percent: int, theta: Tensor) -> None:
-        """Keep the policies' parameters ``[S, P]`` as they are after a part of the run."""
-        (self.path / SNAPSHOTS).mkdir(exist_ok=True)
-        self._write_tensors(f"{SNAPSHOTS}/{percent:03d}.safetensors", {"theta": theta}, {})
-
-    def snapshots(self) -> list[int]:
-        """Percentages at which there is a snapshot, ascending."""
-        return sorted(int(p.stem) for p in (self.path / SNAPSHOTS).glob("[0-9]*.safetensors"))
-
-    def load_snapshot(self, percent: int) -> Tensor:
-        """Parameters ``[S, P]``.
+        """Keep the policies' parameters ``[S, P]`` as they are after a part of the run.
 
         Raises:
-            UsageError: if there is no such snapshot, or it is damaged.
+            UsageError: if the folder of snapshots is a link.
+            OSError: if it cannot be written.
+        """
+        path = self._snapshot(percent)
+        files.check_kind(path.parent, stat.S_IFDIR)
+        path.parent.mkdir(exist_ok=True)
+        files.write(path, checkpoint.pack({"theta": theta}, {}, self._config))
+
+    def snapshots(self) -> list[int]:
+        """Percentages at which there is a snapshot, ascending.
+
+        Raises:
+            UsageError: if the folder of snapshots is a link.
+        """
+        folder = self.path / SNAPSHOTS
+        files.check_kind(folder, stat.S_IFDIR)
+        found = (SNAPSHOT.fullmatch(path.name) for path in folder.glob("*"))
+        return sorted(int(match[1]) for match in found if match is not None)
+
+    def load_snapshot(self, percent: int) -> Tensor:
+        """Parameters ``[S, P]``, on the CPU.
+
+        Raises:
+            UsageError: if there is no such snapshot, it is damaged, or it is of another run.
         """
         found = self.snapshots()
         if percent not in found:
@@ -193,100 +247,15 @@ class RunFolder:
             raise UsageError(
                 f"Expected a snapshot of {self.path} at {percent} percent; there are: {known}."
             )
-        return self._read_tensors(f"{SNAPSHOTS}/{percent:03d}.safetensors")[0]["theta"]
-
-    def _write_tensors(self, name: str, tensors: dict[str, Tensor], state: dict[str, Any]) -> None:
-        text = json.dumps(state)
-        header = json.dumps({"state": text, "digest": _digest(tensors, text)})
-        # One metadata key: the order of several is not fixed, and equal runs give equal files.
-        self._write(name, safetensors.torch.save(tensors, metadata={"pgzoo": header}))
-
-    def _read_tensors(self, name: str) -> tuple[dict[str, Tensor], dict[str, Any]]:
-        path = self.path / name
+        path, config = self._snapshot(percent), self.config()
+        theta = checkpoint.unpack(files.read(path), config, path)[0].get("theta")
         try:
-            with safetensors.safe_open(path, framework="pt") as file:
-                header = json.loads(file.metadata()["pgzoo"])
-                tensors = {name: file.get_tensor(name) for name in sorted(file.keys())}
-            text = header["state"]
-            if header["digest"] != _digest(tensors, text):
-                raise ValueError("its content does not match its digest")
-            return tensors, json.loads(text)
-        except (safetensors.SafetensorError, ValueError, KeyError, TypeError, OSError) as error:
-            raise UsageError(
-                f"{path} is damaged: {error}. Expected an unchanged checkpoint written by pgzoo. "
-                "Restore the file from a copy, or start the run again with another --out."
-            ) from error
+            if theta is None:
+                raise ValueError("it holds no policy")
+            checkpoint.check_rows("theta", theta, config)
+        except ValueError as error:
+            raise checkpoint.foreign(path, error) from error
+        return theta
 
-
-def _digest(tensors: dict[str, Tensor], text: str) -> str:
-    digest = hashlib.sha256(text.encode())
-    for name in sorted(tensors):
-        tensor = tensors[name]
-        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)}".encode())
-        digest.update(tensor.cpu().contiguous().numpy().tobytes())
-    return digest.hexdigest()
-
-
-class MetricsFile:
-    """``metrics.csv``: one row per iteration and replica.
-
-    Args:
-        folder: the run.
-        size: length in bytes at the checkpoint to go on from; 0 for a new file.
-
-    Raises:
-        UsageError: if the file is shorter than that.
-    """
-
-    def __init__(self, folder: RunFolder, size: int = 0) -> None:
-        path = folder.path / METRICS
-        found = path.stat().st_size if path.exists() else 0
-        if found < size:
-            raise UsageError(
-                f"{path} is damaged: the checkpoint expects at least {size} bytes, found {found}. "
-                "Restore the file from a copy, or start the run again with another --out."
-            )
-        self._file: IO[bytes] = path.open("r+b" if path.exists() else "w+b", buffering=0)
-        self._file.truncate(size)
-        self._file.seek(size)
-
-    @property
-    def size(self) -> int:
-        """Length in bytes."""
-        return self._file.tell()
-
-    def latest(self) -> dict[int, dict[str, float]]:
-        """The figures in the last row of every seed."""
-        self._file.seek(0)
-        rows = csv.DictReader(io.StringIO(self._file.read().decode()))
-        return {int(r["seed"]): {k: float(v) for k, v in r.items() if _is_number(v)} for r in rows}
-
-    def append(self, rows: Iterable[Mapping[str, Any]]) -> None:
-        """Add rows; the first ones decide the columns."""
-        text = io.StringIO()
-        writer: csv.DictWriter[str] | None = None
-        for row in rows:
-            if writer is None:
-                writer = csv.DictWriter(text, list(row))
-                if self.size == 0:
-                    writer.writeheader()
-            writer.writerow(row)
-        content = text.getvalue().encode()
-        if self._file.write(content) < len(content):
-            raise OSError(28, "No space left on device")
-
-    def sync(self) -> None:
-        """Make sure that what was appended is on the disk."""
-        os.fsync(self._file.fileno())
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    def _snapshot(self, percent: int) -> Path:
+        return self.path / SNAPSHOTS / f"{percent:03d}.safetensors"

@@ -11,21 +11,23 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from pgzoo.sampling.collect import Trajectories
+from pgzoo.sampling.trajectories import Trajectories
 
 
 @dataclass(frozen=True)
 class Batch:
-    """Trajectories, Ψ, and the reference policy's log-probabilities if there is one.
+    """Trajectories, Ψ, every step's weight, and a reference policy's log-probabilities if any.
 
     Attributes:
         trajectories: ``[S, N, T]``.
         psi: ``[S, N, T]``, or ``[S, N, T, A]`` for the all-actions surrogate.
+        weight: factor of each step's term in the objective, ``[S, N, T]``.
         reference_log_prob: log π_ref(a|s), ``[S, N, T]``.
     """
 
     trajectories: Trajectories
     psi: Tensor
+    weight: Tensor
     reference_log_prob: Tensor | None = None
 
     @property
@@ -43,17 +45,28 @@ class Batch:
         """log π_old(a|s) of the policy that acted, ``[S, N, T]``."""
         return self.trajectories.log_prob
 
+    def of_actions(self, log_probs: Tensor) -> Tensor:
+        """Of log-probabilities of all actions ``[S, N, T, A]``, those of the actions taken."""
+        return of_actions(log_probs, self.action)
+
     def steps_as_rows(self) -> Batch:
         """The same steps, each a row of its own: ``[S, N·T, 1]``."""
         return self._map(lambda x: x.flatten(1, 2).unsqueeze(2))
 
     def take(self, index: Tensor, real: Tensor) -> Batch:
-        """Rows ``index [S, n]``; where ``real [S, n]`` is false, padding."""
+        """A minibatch: rows ``index [S, n]``; where ``real [S, n]`` is false, padding.
+
+        Weights are scaled up by the share of the rows that is taken, so that the gradients of the
+        minibatches that a batch is dealt into average to the batch's own.
+        """
         replica = torch.arange(len(index), device=index.device).unsqueeze(1)
         taken = self._map(lambda x: x[replica, index])
         mask = taken.mask & real.unsqueeze(-1)
+        share = self.mask.any(-1).sum(1) / real.sum(1).clamp(min=1)
         return dataclasses.replace(
-            taken, trajectories=dataclasses.replace(taken.trajectories, mask=mask)
+            taken,
+            trajectories=dataclasses.replace(taken.trajectories, mask=mask),
+            weight=torch.where(mask, taken.weight * share[:, None, None], 0),
         )
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Batch:
@@ -61,8 +74,14 @@ class Batch:
         return Batch(
             self.trajectories.map(function),
             function(self.psi),
+            function(self.weight),
             None if reference is None else function(reference),
         )
+
+
+def of_actions(figures: Tensor, action: Tensor) -> Tensor:
+    """Of figures for every action ``[..., A]``, those of the actions ``[...]``."""
+    return figures.gather(-1, action.unsqueeze(-1)).squeeze(-1)
 
 
 def deal(
@@ -80,7 +99,8 @@ def deal(
         generators: one per replica.
 
     Yields:
-        positions ``[S, B]``, and which of them are no padding.
+        positions ``[S, B]``, and which of them are no padding: ``parts`` times in an epoch. A
+        replica with fewer candidates than parts has empty ones.
     """
     candidates = [np.flatnonzero(row) for row in mask.cpu().numpy()]
     for _ in range(epochs):

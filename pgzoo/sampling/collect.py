@@ -1,4 +1,4 @@
-"""Trajectories and the two ways to collect them: complete episodes, and fixed-length segments."""
+"""Trajectories collected: complete episodes, groups of them, or segments that run on."""
 
 from __future__ import annotations
 
@@ -6,13 +6,19 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from itertools import pairwise
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from pgzoo_envs import ReplicatedVectorEnv
 from torch import Tensor
+
+from pgzoo.errors import UsageError
+from pgzoo.sampling.ongoing import Ongoing, bring_back, num_actions
+from pgzoo.sampling.plan import Groups, Plan, Segments
+from pgzoo.sampling.seeding import EpisodeSeeds, Seed, Streams, generators, start_seeds
+from pgzoo.sampling.trajectories import FinishedEpisodes, Trajectories, finished_episodes
 
 Policy = Callable[[Tensor], Tensor]
 """Observations ``[S, B, ...]`` to action logits ``[S, B, A]``."""
@@ -22,96 +28,233 @@ ROWS_WORTH_THREADS = 512
 
 
 @dataclass(frozen=True)
-class Trajectories:
-    """Transitions ``[S, N, T, ...]`` of S replicas, N rows each, T steps, padded.
-
-    A row is one complete episode (Monte Carlo methods) or a fixed-length segment that may hold
-    several episodes (temporal-difference methods). Where ``mask`` is false there is no transition
-    (padding, or the step on which a sub-environment was reset) and nothing may be read. Of two real
-    steps in succession, the first one's next observation is the second one's observation.
+class _Standing:
+    """Where live environments stand.
 
     Attributes:
-        obs: observation before the action, ``[S, N, T, *obs]``.
-        next_obs: observation after it; at an episode's end the true final one.
-        action: integers ``[S, N, T]``.
-        reward: ``[S, N, T]``, float32.
-        terminated: the episode ended in a terminal state, ``[S, N, T]``, bool.
-        truncated: the episode was cut off by a time limit, ``[S, N, T]``, bool.
-        mask: entries that are real transitions, ``[S, N, T]``, bool.
-        log_prob: log π(a|s) of the policy that acted, ``[S, N, T]``.
-        group_size: K; rows k·K … k·K + K − 1 started from the same state.
+        ongoing: the value that says so.
+        there: whether it is true of the rows of each replica, ``[S]``.
+        seeds: of their episodes.
+        obs: latest observations, ``[S·N, ...]``.
     """
 
-    obs: Tensor
-    next_obs: Tensor
-    action: Tensor
-    reward: Tensor
-    terminated: Tensor
-    truncated: Tensor
-    mask: Tensor
-    log_prob: Tensor
-    group_size: int = 1
+    ongoing: Ongoing
+    there: NDArray[np.bool_]
+    seeds: EpisodeSeeds
+    obs: NDArray
 
-    @property
-    def num_steps(self) -> Tensor:
-        """Real transitions of each replica, ``[S]``."""
-        return self.mask.sum((1, 2))
 
-    def observations(self) -> tuple[Tensor, Tensor]:
-        """Observations s_0 … s_T, before and after all steps, and where there are any.
+class Collector:
+    """Environments of one kind, kept from call to call.
+
+    Args:
+        make_envs: makes so many of them.
+        device: where the policies' parameters are.
+    """
+
+    def __init__(
+        self,
+        make_envs: Callable[[int], ReplicatedVectorEnv],
+        *,
+        device: torch.device | str = "cpu",
+    ) -> None:
+        self._make_envs = make_envs
+        self._device = torch.device(device)
+        self._envs: ReplicatedVectorEnv | None = None
+        self._standing: _Standing | None = None
+
+    def collect(
+        self,
+        plan: Plan,
+        policy: Policy,
+        streams: Streams,
+        ongoing: Ongoing | None = None,
+        running: NDArray[np.bool_] | None = None,
+    ) -> tuple[Trajectories, list[FinishedEpisodes], Ongoing | None]:
+        """One batch of the running replicas.
+
+        What a replica gets is a function of its seed, the plan, the iteration, its own policy, and
+        for segments of where its rows stand; not of who else is running.
+
+        Args:
+            plan: what a batch is made of.
+            policy: of the running replicas: observations ``[R, B, ...]`` to logits ``[R, B, A]``.
+            streams: random numbers of all S replicas.
+            ongoing: where the rows of segments stand, as an earlier call returned it; None starts
+                episode 0 of each. Environments that stand elsewhere are brought there by taking the
+                recorded actions again.
+            running: which R of the S replicas, ``[S]``; None means all. The others rest.
 
         Returns:
-            ``[S, N, T + 1, *obs]``, and bool ``[S, N, T + 1]``.
+            trajectories ``[R, N, T]``; the episodes that finished in them, of each running replica;
+            and for segments where the rows stand now.
+
+        Raises:
+            UsageError: if ``ongoing`` is of other replicas or rows, or the environments do not
+                repeat what it records.
         """
-        before, after = (torch.nn.functional.pad(self.mask, p) for p in ((0, 1), (1, 0)))
-        is_before = before.view(*before.shape, *[1] * (self.obs.ndim - before.ndim))
-        obs = torch.where(
-            is_before,
-            torch.cat([self.obs, self.next_obs[:, :, -1:]], dim=2),
-            torch.cat([self.obs[:, :, :1], self.next_obs], dim=2),
+        if running is None:
+            running = np.ones(len(streams.seeds), dtype=bool)
+        try:
+            if isinstance(plan, Segments):
+                return self._segments(plan, policy, streams, ongoing, running)
+            trajectories = self._episodes(plan, policy, streams, running)
+            return trajectories, finished_episodes(trajectories), None
+        except BaseException:  # perhaps in the middle of a step: nobody knows where they stand
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Give the environments back; the next call makes new ones."""
+        if self._envs is not None:
+            self._envs.close()
+        self._envs = self._standing = None
+
+    def _take_envs(self, num_envs: int) -> ReplicatedVectorEnv:
+        self._standing = None  # until the call is over
+        if self._envs is None or self._envs.num_envs != num_envs:
+            self.close()
+            self._envs = self._make_envs(num_envs)
+        return self._envs
+
+    def _episodes(
+        self, plan: Plan, policy: Policy, streams: Streams, running: NDArray[np.bool_]
+    ) -> Trajectories:
+        seeds = _chosen(streams.seeds, running)
+        shared = isinstance(plan, Groups) and plan.starts == "shared"
+        starts = start_seeds(
+            seeds,
+            plan.num_rows,
+            streams.iteration,
+            group_size=plan.group_size if shared else 1,
+            purpose=streams.starts,
         )
-        return obs, before | after
+        return collect_episodes(
+            self._take_envs(starts.size),
+            policy,
+            starts,
+            generators(seeds, streams.actions, streams.iteration),
+            group_size=plan.group_size,
+            device=self._device,
+        )
 
-    def scale_rewards(self, factor: float | Tensor) -> Trajectories:
-        """The same with other units of reward; a tensor has one for each replica, ``[S, 1, 1]``."""
-        return dataclasses.replace(self, reward=self.reward * factor)
+    def _segments(
+        self,
+        plan: Segments,
+        policy: Policy,
+        streams: Streams,
+        ongoing: Ongoing | None,
+        running: NDArray[np.bool_],
+    ) -> tuple[Trajectories, list[FinishedEpisodes], Ongoing]:
+        """The next steps of the running rows.
 
-    def map(self, function: Callable[[Tensor], Tensor], group_size: int = 1) -> Trajectories:
-        """Every tensor through a function of its first axes."""
-        columns: dict[str, Any] = {
-            k: function(v) for k, v in vars(self).items() if isinstance(v, Tensor)
-        }
-        return Trajectories(**columns, group_size=group_size)
+        The step on which a sub-environment is reset after an episode's end takes a place in the
+        row and is masked out.
+        """
+        envs, standing = self._stand(plan, streams, ongoing, running)
+        before, seeds = standing.ongoing, _chosen(streams.seeds, running)
+        rows = np.flatnonzero(np.repeat(running, plan.num_rows))
+        episode, length = before.episode[running].ravel(), before.length[running].ravel()
+        returns, ended = before.returns[running].ravel(), before.ended[running].ravel()
+        obs, over = standing.obs[rows], np.flatnonzero(ended)
+        steps_per_draw = min(plan.segment_steps, STEPS_PER_DRAW)
+        uniforms = generators(seeds, streams.actions, streams.iteration)
+        noise = _ActionNoise(uniforms, plan.num_rows, steps_per_draw)
+        slots = _Slots(np.ones((len(seeds), plan.num_rows), dtype=bool))
+        recorder = _Recorder(len(seeds), obs)
+        finished: list[tuple[NDArray, ...]] = []
+        with _threads_for(envs):
+            for t in range(plan.segment_steps):
+                action, log_prob = slots.act(policy, obs, noise.at(t).ravel(), self._device)
+                obs, reward, terminated, truncated = _step(envs, rows, action)
+                recorder.add(obs, action, log_prob, reward, terminated, truncated, ~ended)
+                length += 1
+                returns += reward
+                if len(over):  # this step has reset them
+                    episode[over] += 1
+                    length[over], returns[over] = 0, 0.0
+                    envs.next_seeds[rows[over]] = standing.seeds.at(rows[over], episode[over] + 1)
+                ended = terminated | truncated
+                (over,) = ended.nonzero()
+                if len(over):
+                    finished.append((over, returns[over], length[over]))
+        trajectories = recorder.trajectories(self._device, plan.group_size)
+        now = before.after(
+            running,
+            _compact(trajectories.action, envs),
+            episode=episode,
+            length=length,
+            returns=returns,
+            ended=ended,
+        )
+        latest_obs = standing.obs.copy()
+        latest_obs[rows] = obs
+        self._standing = dataclasses.replace(standing, ongoing=now, obs=latest_obs)
+        return trajectories, _by_replica(finished, len(seeds), plan.num_rows), now
 
-    def rows(self, index: Tensor) -> Trajectories:
-        """Some rows of each replica, ``[S, M]`` → trajectories ``[S, M, T]``."""
-        replica = torch.arange(len(index), device=index.device).unsqueeze(1)
-        return self.map(lambda x: x[replica, index], self.group_size)
+    def _stand(
+        self,
+        plan: Segments,
+        streams: Streams,
+        ongoing: Ongoing | None,
+        running: NDArray[np.bool_],
+    ) -> tuple[ReplicatedVectorEnv, _Standing]:
+        """Environments that stand where ``ongoing`` says, the running ones active."""
+        shape = (len(streams.seeds), plan.num_rows)
+        if ongoing is not None and ongoing.episode.shape != shape:
+            raise UsageError(
+                f"Expected episodes under way of {shape[0]} seeds with {shape[1]} rows each, got "
+                f"{ongoing.episode.shape}. Go on with the plan and the seeds that they began with."
+            )
+        standing = self._standing
+        envs = self._take_envs(shape[0] * shape[1])
+        if (
+            standing is None
+            or standing.ongoing is not ongoing
+            or not standing.seeds.are_of(streams)
+            or (running & ~standing.there).any()
+        ):
+            seeds = EpisodeSeeds(streams, plan.num_rows)
+            ongoing = Ongoing.start(*shape) if ongoing is None else ongoing
+            obs = bring_back(envs, ongoing, seeds, running)
+            standing = _Standing(ongoing, running.copy(), seeds, obs)
+        active = np.repeat(running, plan.num_rows)
+        if not np.array_equal(active, envs.active):
+            envs.active = active
+        return envs, standing
 
 
-def joined_rows(parts: Sequence[Trajectories]) -> Trajectories:
-    """All rows of all replicas as those of one, ``[1, N, T]``, padded to the longest."""
-    longest = max(p.mask.shape[2] for p in parts)
-
-    def pad(x: Tensor) -> Tensor:
-        filler = x.new_zeros((*x.shape[:2], longest - x.shape[2], *x.shape[3:]))
-        return torch.cat([x, filler], dim=2).flatten(0, 1)
-
-    padded = [p.map(pad) for p in parts]
-    columns: dict[str, Any] = {
-        k: torch.cat([getattr(p, k) for p in padded]).unsqueeze(0)
-        for k, v in vars(padded[0]).items()
-        if isinstance(v, Tensor)
-    }
-    return Trajectories(**columns)
+def _chosen(seeds: Sequence[Seed], running: NDArray[np.bool_]) -> list[Seed]:
+    return [seed for seed, runs in zip(seeds, running, strict=True) if runs]
 
 
-@dataclass(frozen=True)
-class Episodes:
-    """Undiscounted returns and lengths of one replica's finished episodes, in order of finish."""
+def _step(
+    envs: ReplicatedVectorEnv, rows: NDArray[np.int64], action: NDArray[np.int64]
+) -> tuple[NDArray, ...]:
+    """What a step brings the active rows."""
+    if len(rows) == envs.num_envs:
+        return envs.step(action)[:4]
+    actions = np.zeros(envs.num_envs, np.int64)
+    actions[rows] = action
+    return tuple(x[rows] for x in envs.step(actions)[:4])
 
-    returns: list[float]
-    lengths: list[int]
+
+def _compact(action: Tensor, envs: ReplicatedVectorEnv) -> NDArray[np.integer]:
+    """Actions in as few bytes as their number allows."""
+    return action.cpu().numpy().astype(np.uint8 if num_actions(envs) <= 256 else np.int32)
+
+
+def _by_replica(
+    finished: Sequence[tuple[NDArray, ...]], num_replicas: int, num_rows: int
+) -> list[FinishedEpisodes]:
+    if not finished:
+        return [FinishedEpisodes([], []) for _ in range(num_replicas)]
+    rows, returns, lengths = (np.concatenate(x) for x in zip(*finished, strict=True))
+    replica = rows // num_rows
+    order = replica.argsort(kind="stable")
+    returns, lengths = returns[order].tolist(), lengths[order].tolist()
+    ends = np.bincount(replica, minlength=num_replicas).cumsum().tolist()
+    return [FinishedEpisodes(returns[a:b], lengths[a:b]) for a, b in pairwise([0, *ends])]
 
 
 def sample_actions(logits: Tensor, uniform: Tensor) -> tuple[Tensor, Tensor]:
@@ -149,15 +292,21 @@ def _threads_for(envs: ReplicatedVectorEnv) -> Iterator[None]:
 class _ActionNoise:
     """Uniform numbers ``[S, N]`` step by step, each replica's from its own generator."""
 
-    def __init__(self, generators: Sequence[np.random.Generator], num_rows: int) -> None:
-        self._generators, self._shape = generators, (STEPS_PER_DRAW, num_rows)
+    def __init__(
+        self,
+        generators: Sequence[np.random.Generator],
+        num_rows: int,
+        steps_per_draw: int = STEPS_PER_DRAW,
+    ) -> None:
+        self._generators, self._shape = generators, (steps_per_draw, num_rows)
         self._drawn: NDArray[np.float32] = np.empty((0, 0, 0), np.float32)
 
     def at(self, t: int) -> NDArray[np.float32]:
-        if t % STEPS_PER_DRAW == 0:
+        place = t % self._shape[0]
+        if place == 0:
             draws = [g.random(self._shape, np.float32) for g in self._generators]
             self._drawn = np.stack(draws, axis=1)
-        return self._drawn[t % STEPS_PER_DRAW]
+        return self._drawn[place]
 
 
 class _Recorder:
@@ -271,93 +420,3 @@ class _Slots:
         full_actions[rows] = actions[self._filled]
         full_log_probs[rows] = log_probs[self._filled]
         return full_actions, full_log_probs
-
-
-def finished_episodes(trajectories: Trajectories) -> list[Episodes]:
-    """Per replica, the episodes of a batch of complete episodes."""
-    returns = torch.where(trajectories.mask, trajectories.reward, 0).double().sum(2)
-    lengths = trajectories.mask.sum(2)
-    return [Episodes(r.tolist(), n.tolist()) for r, n in zip(returns, lengths, strict=True)]
-
-
-class SegmentCollector:
-    """Fixed-length segments from environments that keep running between calls.
-
-    Args:
-        envs: S·N sub-environments, replica by replica.
-        num_replicas: S.
-    """
-
-    def __init__(self, envs: ReplicatedVectorEnv, num_replicas: int) -> None:
-        self._envs = envs
-        self._num_rows = envs.num_envs // num_replicas
-
-    def reset(self, start_seeds: NDArray[np.int64]) -> None:
-        """Start every row anew from its seed ``[S, N]``; running episodes are dropped."""
-        self._obs, _ = self._envs.reset(seed=start_seeds.ravel().tolist())
-        self._rows = np.arange(self._envs.num_envs)
-        self._done = np.zeros(self._envs.num_envs, dtype=bool)
-        self._return = np.zeros(self._envs.num_envs)
-        self._length = np.zeros(self._envs.num_envs, dtype=np.int64)
-
-    def keep(self, replicas: NDArray[np.bool_]) -> None:
-        """Go on with some of the replicas of the last call, ``[S]``; the others' rows rest."""
-        rows = np.repeat(replicas, self._num_rows)
-        for name in ("_obs", "_rows", "_done", "_return", "_length"):
-            setattr(self, name, getattr(self, name)[rows])
-        active = np.zeros(self._envs.num_envs, dtype=bool)
-        active[self._rows] = True
-        self._envs.active = active
-
-    def collect(
-        self,
-        policy: Policy,
-        action_generators: Sequence[np.random.Generator],
-        num_steps: int,
-        *,
-        device: torch.device | str = "cpu",
-    ) -> tuple[Trajectories, list[Episodes]]:
-        """The next ``num_steps`` steps of every row, and the episodes that finished in them.
-
-        The step on which a sub-environment is reset after an episode's end takes a place in the
-        row and is masked out.
-        """
-        device = torch.device(device)
-        num_replicas = len(action_generators)
-        noise = _ActionNoise(action_generators, self._num_rows)
-        recorder = _Recorder(num_replicas, self._obs)
-        slots = _Slots(np.ones((num_replicas, self._num_rows), dtype=bool))
-        finished: list[tuple[NDArray, ...]] = []
-        with _threads_for(self._envs):
-            for t in range(num_steps):
-                action, log_prob = slots.act(policy, self._obs, noise.at(t).ravel(), device)
-                self._obs, reward, terminated, truncated = self._step(action)
-                real = ~self._done
-                recorder.add(self._obs, action, log_prob, reward, terminated, truncated, real)
-                self._return += reward
-                self._length += real
-                self._done = terminated | truncated
-                finished.append(self._take_finished())
-        return recorder.trajectories(device, 1), self._episodes(finished, num_replicas)
-
-    def _step(self, action: NDArray[np.int64]) -> tuple[NDArray, ...]:
-        if len(self._rows) == self._envs.num_envs:
-            return self._envs.step(action)[:4]
-        actions = np.zeros(self._envs.num_envs, np.int64)
-        actions[self._rows] = action
-        return tuple(x[self._rows] for x in self._envs.step(actions)[:4])
-
-    def _take_finished(self) -> tuple[NDArray, NDArray, NDArray]:
-        """Rows whose episode just ended, with its return and length."""
-        rows = np.flatnonzero(self._done)
-        found = rows, self._return[rows], self._length[rows]
-        self._return[rows], self._length[rows] = 0.0, 0
-        return found
-
-    def _episodes(
-        self, finished: Sequence[tuple[NDArray, ...]], num_replicas: int
-    ) -> list[Episodes]:
-        rows, returns, lengths = (np.concatenate(x) for x in zip(*finished, strict=True))
-        replica = rows // self._num_rows
-        mine = [replica == s for s in range(num_replicas)]
-        return [Episodes(returns[m].tolist(), lengths[m].tolist()) for m in mine]

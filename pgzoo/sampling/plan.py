@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
@@ -15,6 +16,7 @@ class Episodes:
 
     episodes: int = option(16, "complete episodes N of each seed in an iteration", minimum=1)
 
+    title: ClassVar[str] = "episodes"
     group_size: ClassVar[int] = 1
     complete: ClassVar[bool] = True
     unit: ClassVar[str] = "trajectory"
@@ -34,7 +36,11 @@ class Episodes:
 
 @dataclass(frozen=True, kw_only=True)
 class Groups:
-    """N complete episodes in groups of K, whose members are compared with each other."""
+    """N complete episodes in groups of K, whose members are compared with each other.
+
+    Attributes:
+        least: smallest K that the method's formula allows.
+    """
 
     episodes: int = option(16, "complete episodes N of each seed in an iteration", minimum=1)
     group_size: int = option(
@@ -46,11 +52,19 @@ class Groups:
         estimate=True,
     )
 
+    least: int = 1
+
+    title: ClassVar[str] = "groups of K episodes"
     complete: ClassVar[bool] = True
     unit: ClassVar[str] = "group"
 
     def __post_init__(self) -> None:
         check_options(self)
+        if self.group_size < self.least:
+            raise UsageError(
+                f"Expected `group_size` of at least {self.least}, for a member is compared with "
+                f"the others of its group; got {self.group_size}."
+            )
         if self.episodes % self.group_size:
             raise UsageError(
                 f"Expected `group_size` to divide `episodes={self.episodes}`, got "
@@ -64,7 +78,7 @@ class Groups:
 
     def of_episodes(self, episodes: int) -> Groups:
         """The same manner of sampling, with another number of complete episodes."""
-        return Groups(episodes=episodes, group_size=self.group_size, starts=self.starts)
+        return dataclasses.replace(self, episodes=episodes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +88,7 @@ class Segments:
     envs: int = option(8, "environments N of each seed", minimum=1)
     segment_steps: int = option(32, "steps T of each environment in an iteration", minimum=1)
 
+    title: ClassVar[str] = "segments"
     group_size: ClassVar[int] = 1
     complete: ClassVar[bool] = False
     unit: ClassVar[str] = "segment"

@@ -1,9 +1,16 @@
+"""An estimator of one's own: a function, or a file that holds one."""
+
+import hashlib
+import inspect
+import sys
+
 import pytest
 import torch
 
 from pgzoo.agents import agent_class
 from pgzoo.agents.custom import checked_psi
 from pgzoo.errors import UsageError
+from pgzoo.options import options_of
 from tests.helpers import make_trajectories
 
 LENGTHS = [[3, 5], [4, 2]]
@@ -16,7 +23,15 @@ def write(tmp_path, body, name="mine.py"):
 
 
 def psi_of(path, function="mine"):
-    return agent_class(f"{path}:{function}")().psi(make_trajectories(LENGTHS), None)
+    return psi_by(agent_class(f"{path}:{function}"))
+
+
+def psi_by(agent):
+    return agent.with_options().psi(make_trajectories(LENGTHS), None)
+
+
+def twice_the_reward(t):
+    return 2 * t.reward
 
 
 def test_the_function_is_asked_and_padding_is_zero(tmp_path):
@@ -26,12 +41,83 @@ def test_the_function_is_asked_and_padding_is_zero(tmp_path):
     assert torch.equal(psi_of(path), expected)
 
 
-def test_options_are_those_of_groups(tmp_path):
-    path = write(tmp_path, "def mine(t):\n    return t.reward\n")
-    agent = agent_class(f"{path}:mine")(episodes=8, group_size=4)
-    assert (agent.num_rows, agent.rollouts_per_start, agent.plan) == (8, 4, "episodes")
-    with pytest.raises(UsageError, match="to divide --episodes"):
-        agent_class(f"{path}:mine")(episodes=8, group_size=3)
+def test_a_function_is_an_estimator_as_it_is():
+    agent = agent_class(twice_the_reward)
+    t = make_trajectories(LENGTHS)
+    assert torch.equal(psi_by(agent), torch.where(t.mask, 2 * t.reward, 0))
+    assert agent.name == "twice_the_reward"
+    source = inspect.getsource(twice_the_reward).encode()
+    assert agent.sha256 == hashlib.sha256(source).hexdigest()
+
+
+def test_a_file_has_the_digest_of_its_bytes(tmp_path):
+    body = "def mine(t):\n    return t.reward\n"
+    agent = agent_class(f"{write(tmp_path, body)}:mine")
+    assert agent.sha256 == hashlib.sha256(body.encode()).hexdigest()
+
+
+def test_what_has_no_source_has_no_digest():
+    class Estimator:
+        def __call__(self, t):
+            return t.reward
+
+    agent = agent_class(Estimator())
+    assert (agent.name, agent.sha256) == ("Estimator", None)
+    assert psi_by(agent).shape == (2, 2, 5)
+
+
+def test_a_function_with_a_name_of_the_zoo_is_refused():
+    def rloo(t):
+        return t.reward
+
+    with pytest.raises(UsageError, match="another name than rloo for a function"):
+        agent_class(rloo)
+
+
+def test_an_error_in_a_function_is_placed():
+    def broken(t):
+        return t.colour
+
+    line = inspect.getsourcelines(broken)[1] + 1
+    with pytest.raises(UsageError, match=rf"broken failed at .*test_custom\.py:{line}: Attribute"):
+        psi_by(agent_class(broken))
+
+
+def test_two_functions_do_not_disturb_each_other():
+    def one(t):
+        return t.reward
+
+    first, second = agent_class(twice_the_reward), agent_class(one)
+    assert torch.equal(psi_by(first), 2 * psi_by(second))
+    assert (first.name, second.name) == ("twice_the_reward", "one")
+
+
+def test_the_batch_cannot_be_written_to():
+    def rude(t):
+        return t.reward.mul_(0)
+
+    t = make_trajectories(LENGTHS)
+    before = t.reward.clone()
+    agent_class(rude).with_options().psi(t, None)
+    assert torch.equal(t.reward, before)
+
+
+def test_the_group_size_is_handed_on():
+    def mine(t):
+        return torch.full_like(t.reward, t.group_size)
+
+    t = make_trajectories(LENGTHS).map(lambda x: x, 2)
+    assert agent_class(mine).with_options().psi(t, None).max() == 2
+
+
+def test_options_are_those_of_groups():
+    agent = agent_class(twice_the_reward)
+    plan = agent.with_options(episodes=8, group_size=4).plan
+    assert (plan.num_rows, plan.group_size, plan.complete) == (8, 4, True)
+    with pytest.raises(UsageError, match="`group_size` to divide `episodes=8`, got 3"):
+        agent.with_options(episodes=8, group_size=3)
+    assert {"episodes", "group_size", "starts"} <= set(options_of(agent))
+    assert agent.for_env("CartPole-v1").aggregation == "step-mean"
 
 
 @pytest.mark.parametrize(
@@ -70,6 +156,94 @@ def test_a_syntax_error_elsewhere_is_not_given_a_line_of_this_file(tmp_path):
 def test_a_missing_file_is_named():
     with pytest.raises(UsageError, match=r"nowhere.py to be a Python file .* not found"):
         agent_class("nowhere.py:mine")
+
+
+HELPER = "def factor():\n    return {}\n"
+AT_THE_TOP = "import aid\ndef mine(t):\n    return aid.factor() * t.reward\n"
+LATE = "def mine(t):\n    import aid\n    return aid.factor() * t.reward\n"
+OF_A_PACKAGE = "def mine(t):\n    from aid.deep import factor\n    return factor() * t.reward\n"
+
+
+@pytest.fixture
+def _same_imports():
+    """Nothing that an estimator imports of its own stays where others find it."""
+    path, modules = list(sys.path), set(sys.modules)
+    yield
+    assert sys.path == path
+    new = {m for m in set(sys.modules) - modules if not m.startswith("pgzoo_estimator_")}
+    assert not any(m.partition(".")[0] in ("aid", "mine", "one", "two") for m in new)
+
+
+@pytest.mark.usefixtures("_same_imports")
+@pytest.mark.parametrize("body", [AT_THE_TOP, LATE, OF_A_PACKAGE])
+@pytest.mark.parametrize("namespace", [False, True])
+def test_every_file_has_the_helper_beside_it(tmp_path, body, namespace):
+    agents = []
+    for number in (2, 3):
+        folder = tmp_path / str(number)
+        if body == OF_A_PACKAGE:
+            (folder / "aid").mkdir(parents=True)
+            write(folder / "aid", HELPER.format(number), "deep.py")
+            if not namespace:
+                write(folder / "aid", "", "__init__.py")
+        else:
+            folder.mkdir()
+            write(folder, HELPER.format(number), "aid.py")
+        agents.append(agent_class(f"{write(folder, body)}:mine"))
+    t = make_trajectories(LENGTHS)
+    for _ in range(2):  # again, and in turns
+        for number, agent in zip((2, 3), agents, strict=True):
+            assert torch.equal(psi_by(agent), torch.where(t.mask, number * t.reward, 0))
+
+
+@pytest.mark.usefixtures("_same_imports")
+def test_a_helper_keeps_what_it_remembers(tmp_path):
+    write(tmp_path, "calls = []\n", "aid.py")
+    body = (
+        "def mine(t):\n    import aid\n    aid.calls.append(1)\n"
+        "    return t.reward * 0 + len(aid.calls)\n"
+    )
+    agent = agent_class(f"{write(tmp_path, body)}:mine")
+    assert [psi_by(agent).max().item() for _ in range(3)] == [1, 2, 3]
+
+
+@pytest.mark.usefixtures("_same_imports")
+def test_a_program_that_fails_leaves_nothing_behind(tmp_path):
+    write(tmp_path, "x = 1\n", "aid.py")
+    path = write(tmp_path, "import aid\nraise ValueError('no')\n")
+    with pytest.raises(UsageError, match=r"mine\.py:2 cannot be run: ValueError: no"):
+        agent_class(f"{path}:mine")
+
+
+def test_libraries_below_the_estimators_folder_stay_loaded(tmp_path):
+    """As where the virtual environment is in the same folder: they belong to the whole program."""
+    library = tmp_path / ".venv" / "lib"
+    library.mkdir(parents=True)
+    write(library, "", "a_library_for_this_test.py")
+    path = write(
+        tmp_path, "def mine(t):\n    import a_library_for_this_test\n    return t.reward\n"
+    )
+    sys.path.append(str(library))
+    try:
+        psi_of(path)
+        assert "a_library_for_this_test" in sys.modules
+    finally:
+        sys.path.remove(str(library))
+        sys.modules.pop("a_library_for_this_test", None)
+
+
+def test_further_modules_of_a_package_that_is_in_use_stay_loaded(tmp_path, monkeypatch):
+    """As where the estimator is beside the package that everyone else imports, too."""
+    (tmp_path / "used_by_all").mkdir()
+    write(tmp_path / "used_by_all", "", "__init__.py")
+    write(tmp_path / "used_by_all", "", "part.py")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    import used_by_all
+
+    path = write(tmp_path, "def mine(t):\n    import used_by_all.part\n    return t.reward\n")
+    psi_of(path)
+    assert sys.modules.pop("used_by_all.part") is used_by_all.part
+    sys.modules.pop("used_by_all")
 
 
 def test_what_is_not_finite_in_the_padding_does_not_matter():

@@ -10,17 +10,16 @@ MDP = make_mdp()
 THETA = torch.tensor([0.3, -0.4, 0.8, 0.1, -0.5, 0.6, 0.0, 0.0], dtype=torch.float64)
 EXACT = MDP.exact_gradient(THETA)
 COUNT = 20_000
-PLAIN = {"gamma": GAMMA, "aggregation": "sum", "psi_scale": "none", "episodes": 4}
+PLAIN = {"gamma": GAMMA, "aggregation": "sum", "episodes": 4}
 GROUPS = PLAIN | {"group_size": 4}
 CRITIC = torch.tensor([1.0, -2.0, 3.0, 0.5], dtype=torch.float64)
 
 
 def p_value(name, options, factor=1.0):
-    agent = agent_class(name)(**options)
-    critic = CRITIC if agent.critic != "none" else None
-    return unbiasedness_p_value(
-        factor * estimates_of(agent, MDP, THETA, COUNT, seed=1, critic=critic), EXACT
-    )
+    agent = agent_class(name).with_options(**options)
+    critic = None if agent.critic is None else CRITIC
+    estimates = estimates_of(agent, MDP, THETA, COUNT, seed=1, critic=critic)
+    return unbiasedness_p_value(factor * estimates, EXACT)
 
 
 def test_the_exact_gradient_equals_finite_differences():
@@ -80,6 +79,6 @@ def test_dr_grpo_is_unbiased_but_for_its_known_factor():
 def test_reward_to_go_leave_one_out_is_unbiased_for_the_undiscounted_objective(monkeypatch):
     monkeypatch.setattr("tests.finite_mdp.GAMMA", 1.0)
     exact = MDP.exact_gradient(THETA)
-    agent = agent_class("rloo")(**GROUPS | {"gamma": 1.0, "reward_to_go": True})
+    agent = agent_class("rloo").with_options(**GROUPS | {"gamma": 1.0, "reward_to_go": True})
     estimates = estimates_of(agent, MDP, THETA, COUNT, seed=1)
     assert unbiasedness_p_value(estimates, exact) > 0.001

@@ -68,6 +68,36 @@ def test_time_limit_can_be_set():
     assert flags == [[False, False], [False, False], [True, True]]
 
 
+def test_seeds_of_coming_episodes_can_come_and_go():
+    """With and without a seed in turn, each row as it pleases: the single environment's resets."""
+    rows, steps, rng = 40, 300, np.random.default_rng(3)
+    envs = pgzoo_envs.make("CartPole-v1", rows, max_episode_steps=4)
+    seeds = rng.integers(0, 50, (steps, rows))
+    seeds[rng.random(seeds.shape) < 0.5] = -1
+    singles = [gym.make("CartPole-v1", max_episode_steps=4) for _ in range(rows)]
+    obs, _ = envs.reset(seed=0)
+    expected = np.stack([e.reset(seed=i)[0] for i, e in enumerate(singles)])
+    actions = np.zeros(rows, int)
+    for t in range(steps):
+        np.testing.assert_array_equal(obs, expected)
+        envs.next_seeds = seeds[t]
+        obs = envs.step(actions)[0]
+        if t % 5 == 4:
+            given = [None if s == -1 else int(s) for s in seeds[t]]
+            resets = [e.reset(seed=s)[0] for e, s in zip(singles, given, strict=True)]
+            expected = np.stack(resets)
+        else:
+            expected = np.stack([e.step(0)[0] for e in singles])
+
+
 def test_wrong_number_of_seeds_is_an_error():
     with pytest.raises(ValueError, match=r"one seed per sub-environment \(3\), got 2"):
         pgzoo_envs.make("CartPole-v1", 3).reset(seed=[1, 2])
+
+
+@pytest.mark.parametrize("actions", [[0, 2, 1], [0, -1, 1], [0, 0.5, 1], [0, 1], [1]])
+def test_what_is_no_action_is_refused(actions):
+    envs = pgzoo_envs.make("CartPole-v1", 3)
+    envs.reset(seed=0)
+    with pytest.raises(AssertionError, match="invalid"):
+        envs.step(np.array(actions))

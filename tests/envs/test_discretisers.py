@@ -46,11 +46,26 @@ def test_rows_of_discretised_environments_can_rest():
     assert envs.active.all()
 
 
+def test_seeds_of_coming_episodes_reach_the_environments_beneath():
+    plain = pgzoo_envs.make("CartPole-v1", 2, max_episode_steps=3)
+    binned = pgzoo_envs.make("CartPole-v1", 2, max_episode_steps=3, discretise=True)
+    for envs in (plain, binned):
+        envs.reset(seed=[1, 2])
+        envs.next_seeds = np.array([7, 8])
+    actions = np.zeros(2, int)
+    seen = [(plain.step(actions)[0], binned.step(actions)[0]) for _ in range(6)]
+    np.testing.assert_array_equal(seen[3][0], pgzoo_envs.make("CartPole-v1", 2).reset(seed=7)[0])
+    for obs, states in seen:
+        np.testing.assert_array_equal(states, CARTPOLE(obs))
+    binned.reset(seed=0)
+    assert (binned.next_seeds == -1).all()
+
+
 def test_finite_environments_stay_as_they_are():
     envs = pgzoo_envs.make("FrozenLake-v1", 2, discretise=True, processes=1)
     assert envs.single_observation_space.n == 16
 
 
 def test_no_discretiser_is_explained():
-    with pytest.raises(pgzoo_envs.EnvError, match=r"no discretiser.*--policy linear or mlp"):
+    with pytest.raises(pgzoo_envs.EnvError, match=r"no discretiser.*`policy=linear`"):
         pgzoo_envs.describe("Acrobot-v1", discretise=True)

@@ -71,12 +71,85 @@ def test_resting_rows_stand_still_and_the_others_go_on(make):
     assert envs.active.all()
 
 
-def test_a_resting_row_cannot_be_woken_but_by_reset(make):
-    envs = make(3)
+def test_a_row_that_has_rested_goes_on_where_it_stood(make):
+    """Whoever rests and when, each row's own steps are those it takes alone."""
+    rng = np.random.default_rng(0)
+    actions, seeds = rng.integers(0, 2, (200, 4)), [3, 4, 5, 6]
+    full = play(make(4), seeds, actions)
+    envs, taken = make(4), np.zeros(4, int)
+    envs.reset(seed=seeds)
+    rows = np.arange(4)
+    for _ in range(200):
+        active = rng.random(4) < 0.7
+        envs.active = active
+        results = envs.step(actions[taken, rows])[:4]
+        taken += active
+        for i in np.flatnonzero(active):
+            for got, want in zip(results, full[taken[i]], strict=True):
+                np.testing.assert_array_equal(got[i], want[i])
+    assert taken.max() < 200
+
+
+@pytest.mark.parametrize(
+    ("env_id", "limit", "processes"),
+    [
+        ("CartPole-v1", 500, 1),
+        ("Acrobot-v1", 60, 1),
+        ("MountainCar-v0", 30, 1),
+        ("FrozenLake-v1", 100, 1),
+        ("FrozenLake-v1", 100, 2),
+        ("LunarLander-v3", 100, 1),
+        ("LunarLander-v3", 100, 2),
+    ],
+)
+def test_an_episode_is_a_function_of_its_seed_and_its_actions(env_id, limit, processes):
+    """Bit for bit that of a single environment; without a seed its own generator goes on."""
+    rows, steps, rng = 5, 400, np.random.default_rng(0)
+    envs = pgzoo_envs.make(env_id, rows, max_episode_steps=limit, processes=processes)
+    actions = rng.integers(0, envs.single_action_space.n, (steps, rows))
+    seeds = rng.integers(0, 2**31, (steps, rows))
+    seeds[rng.random(seeds.shape) < 0.3] = -1
+    first = envs.reset(seed=seeds[0].clip(0).tolist())[0]
+    history = []
+    for step_actions, step_seeds in zip(actions, seeds, strict=True):
+        envs.next_seeds = step_seeds
+        history.append(envs.step(step_actions)[:4])
+    envs.close()
+    resets = []
+    for i in range(rows):
+        single = gym.make(env_id, max_episode_steps=limit, disable_env_checker=True)
+        np.testing.assert_array_equal(first[i], single.reset(seed=int(seeds[0, i].clip(0)))[0])
+        done = False
+        for t in range(steps):
+            if done:
+                seed = int(seeds[t, i])
+                resets.append(seed)
+                obs, _ = single.reset(seed=None if seed == -1 else seed)
+                expected = obs, 0.0, False, False
+            else:
+                expected = single.step(int(actions[t, i]))[:4]
+            for got, want in zip(history[t], expected, strict=True):
+                np.testing.assert_array_equal(got[i], want)
+            done = expected[2] or expected[3]
+    assert -1 in resets
+    assert sum(seed > -1 for seed in resets) >= rows
+
+
+def test_reset_forgets_the_seeds_of_coming_episodes(make):
+    envs = make(2)
     envs.reset(seed=0)
-    envs.active = np.array([True, False, True])
-    with pytest.raises(ValueError, match="only be activated again by reset"):
-        envs.active = np.array([True, True, True])
+    assert (envs.next_seeds == -1).all()
+    envs.next_seeds = np.array([4, 5])
+    envs.next_seeds[1] = 6
+    assert envs.next_seeds.tolist() == [4, 6]
+    envs.reset(seed=0)
+    assert (envs.next_seeds == -1).all()
+
+
+@pytest.mark.parametrize("seed", [[1, -1], -5])
+def test_negative_seeds_are_refused(make, seed):
+    with pytest.raises(ValueError, match="Expected seeds of at least 0"):
+        make(2).reset(seed=seed)
 
 
 @pytest.mark.parametrize("env_id", ["LunarLander-v3", "FrozenLake-v1", "Acrobot-v1"])
@@ -105,7 +178,7 @@ def test_an_environment_that_fails_in_a_worker_says_so():
     envs = pgzoo_envs.make("LunarLander-v3", 16, processes=2)
     envs.reset(seed=0)
     with pytest.raises(RuntimeError, match="invalid"):
-        envs.step(np.where(np.arange(16) < 8, 0, 99))
+        envs.step(np.where(np.arange(16) % 2, 99, 0))
     envs.close()
 
 

@@ -4,12 +4,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pgzoo.estimators import (
+    AGGREGATIONS,
+    aggregation_weights,
     all_actions_surrogate,
     clipped_surrogate,
     clipped_weight,
     importance_ratio,
     is_clipped,
-    kl_estimate,
     score_function_surrogate,
     trajectory_ratio,
 )
@@ -89,11 +90,68 @@ def test_trajectory_ratio_is_the_geometric_mean_of_the_steps():
     torch.testing.assert_close(got[1], torch.ones(3))
 
 
-def test_at_ratio_1_the_trajectory_ratio_has_the_plain_gradient_under_a_mean_over_steps():
-    old, psi = torch.randn(4, 6), torch.randn(4, 1).expand(4, 6)
-    mask = torch.ones(4, 6, dtype=torch.bool)
-    got = gradient(lambda lp: clipped_surrogate(trajectory_ratio(lp, old, mask), psi, CLIP), old)
-    torch.testing.assert_close(got, psi.contiguous())
+def random_policies(seed, lengths=(6, 4, 1)):
+    """Log-probabilities of a near policy and of the one that acted; NaN in the padding."""
+    g = torch.Generator().manual_seed(seed)
+    mask = torch.arange(6) < torch.tensor(lengths)[:, None]
+    old = -torch.rand(3, 6, generator=g, dtype=torch.float64)
+    log_prob = old + 0.1 * torch.randn(3, 6, generator=g, dtype=torch.float64)
+    psi = torch.randn(3, 6, generator=g, dtype=torch.float64)
+    return torch.where(mask, log_prob, torch.nan), old, psi, mask
+
+
+def geometric_mean(log_prob, old_log_prob, mask):
+    """GSPO's own ratio, whose gradient belongs to the whole trajectory."""
+    difference = torch.where(mask, log_prob - old_log_prob, 0)
+    mean = difference.sum(-1, keepdim=True) / mask.sum(-1, keepdim=True)
+    return mean.exp().expand(mask.shape)
+
+
+@given(st.integers(0, 200))
+def test_trajectory_ratio_lets_every_step_keep_its_own_psi(seed):
+    """Effective weight s·Ψ_t, where one ratio per trajectory would make it s times a mean of Ψ."""
+    log_prob, old, psi, mask = random_policies(seed)
+    s = geometric_mean(log_prob, old, mask)
+    torch.testing.assert_close(trajectory_ratio(log_prob, old, mask), s)
+    got = gradient(
+        lambda lp: torch.where(
+            mask, clipped_surrogate(trajectory_ratio(lp, old, mask), psi, 0.9), 0
+        ),
+        log_prob,
+    )
+    torch.testing.assert_close(got, torch.where(mask, s * psi, 0))
+    pooled = gradient(
+        lambda lp: torch.where(mask, geometric_mean(lp, old, mask) * psi, 0), log_prob
+    )
+    mean = torch.where(mask, psi, 0).sum(-1, keepdim=True) / mask.sum(-1, keepdim=True)
+    torch.testing.assert_close(pooled, torch.where(mask, s * mean, 0))
+
+
+@pytest.mark.parametrize("aggregation", AGGREGATIONS)
+@given(seed=st.integers(0, 50), clip=st.sampled_from([0.01, 0.05, 0.9]))
+def test_with_one_psi_per_trajectory_the_trajectory_ratio_is_gspo(aggregation, seed, clip):
+    log_prob, old, psi, mask = random_policies(seed)
+    psi = psi[:, :1].expand(mask.shape)
+    weight = aggregation_weights(mask, aggregation)
+
+    def objective(ratio):
+        return lambda lp: (
+            weight * torch.where(mask, clipped_surrogate(ratio(lp, old, mask), psi, clip), 0)
+        )
+
+    got, want = (gradient(objective(r), log_prob) for r in (trajectory_ratio, geometric_mean))
+    torch.testing.assert_close(got, want)
+
+
+def test_gspo_mixes_what_weights_tell_apart():
+    """With a weight that changes along the trajectory the two forms are two estimators."""
+    log_prob, old, psi, mask = random_policies(0)
+    psi, weight = psi[:, :1].expand(mask.shape), 0.5 ** torch.arange(6)
+    got, other = (
+        gradient(lambda lp, r=r: torch.where(mask, weight * r(lp, old, mask) * psi, 0), log_prob)
+        for r in (trajectory_ratio, geometric_mean)
+    )
+    assert (got - other).abs().max() > 0.1
 
 
 @given(st.integers(0, 200))
@@ -113,37 +171,3 @@ def test_all_actions_is_the_expectation_of_the_sampled_estimator(seed):
         lambda x: all_actions_surrogate(x.log_softmax(-1), q - q.mean(-1, keepdim=True)), logits
     )
     torch.testing.assert_close(whole, shifted)
-
-
-def test_kl_estimators_against_the_closed_form():
-    """Exact expectations over a ~ π of five actions, by summing."""
-    logits = torch.tensor([0.3, -0.2, 0.1, 0.9, -1.0], dtype=torch.float64)
-    reference = torch.tensor([0.1, 0.0, 0.2, 0.5, -0.7], dtype=torch.float64)
-    log_prob, ref = logits.log_softmax(0), reference.log_softmax(0)
-    p = log_prob.exp()
-    closed = (p * (log_prob - ref)).sum()
-    torch.testing.assert_close((p * kl_estimate(log_prob, ref, "k1")).sum(), closed)
-    torch.testing.assert_close((p * kl_estimate(log_prob, ref, "k3")).sum(), closed)
-    k2 = (p * kl_estimate(log_prob, ref, "k2")).sum()
-    assert k2 == pytest.approx(closed.item(), rel=0.1), "biased, but of higher order"
-    assert k2 != closed
-    assert (kl_estimate(log_prob, ref, "k3") >= 0).all()
-
-
-def test_k2_has_the_unbiased_gradient():
-    logits = torch.tensor([0.3, -0.2, 0.1], dtype=torch.float64)
-    ref = torch.tensor([0.1, 0.5, -0.2], dtype=torch.float64).log_softmax(0)
-    p = logits.softmax(0)
-    exact = gradient(lambda x: x.log_softmax(0).exp() * (x.log_softmax(0) - ref), logits)
-    sampled = gradient(lambda x: p * kl_estimate(x.log_softmax(0), ref, "k2"), logits)
-    torch.testing.assert_close(sampled, exact)
-
-
-def test_kl_by_hand_and_unknown_estimator():
-    log_prob, ref = torch.tensor([-1.0]), torch.tensor([-1.5])
-    assert kl_estimate(log_prob, ref, "k1").item() == 0.5
-    assert kl_estimate(log_prob, ref, "k2").item() == 0.125
-    expected = torch.tensor(-0.5).exp() - 1 + 0.5
-    torch.testing.assert_close(kl_estimate(log_prob, ref, "k3")[0], expected)
-    with pytest.raises(ValueError, match="got 'k4'"):
-        kl_estimate(log_prob, ref, "k4")

@@ -25,7 +25,7 @@ from tests.lab.toy import ACTIONS, STATES, TOY
 GAMMA = 0.9
 THETA = torch.randn(STATES * ACTIONS, generator=torch.Generator().manual_seed(0))
 ENDS = dataclasses.replace(
-    Problem.initial(TOY, policy="tabular", gamma=GAMMA, max_episode_steps=2), theta=THETA
+    Problem.initial(TOY, policy_kind="tabular", gamma=GAMMA, max_episode_steps=2), theta=THETA
 )
 CONTINUES = dataclasses.replace(ENDS, limit="continues")
 
@@ -155,7 +155,7 @@ def test_a_study_s_own_defaults_give_way_to_what_is_chosen():
 
 def test_gae_trades_bias_for_variance(tmp_path):
     """Bias falls and variance rises with λ, until there is no bias left."""
-    problem = Problem.initial("CartPole-v1", policy="linear", gamma=0.9, limit="continues")
+    problem = Problem.initial("CartPole-v1", policy_kind="linear", gamma=0.9, limit="continues")
     settings = Settings(trajectories=8, estimates=300)
     result = run_study("gae", Setup(problem, settings), tmp_path, lambda share, what: None)
     points = [p.row.properties for p in result.points]

@@ -20,9 +20,9 @@ from pgzoo.lab.statistics import RESCALED, TURNED, UNBIASED, UNCLEAR
 from pgzoo.sampling.plan import Episodes, Groups
 from tests.lab.toy import ACTIONS, STATES, TOY
 
-LAKE = Problem.initial("FrozenLake-v1", policy="tabular", max_episode_steps=20)
+LAKE = Problem.initial("FrozenLake-v1", policy_kind="tabular", max_episode_steps=20)
 SMALL = dataclasses.replace(
-    Problem.initial(TOY, policy="tabular"),
+    Problem.initial(TOY, policy_kind="tabular"),
     theta=torch.randn(STATES * ACTIONS, generator=torch.Generator().manual_seed(0)),
 )
 EIGHT = Episodes(episodes=8)
@@ -203,7 +203,7 @@ def test_a_wrapped_environment_is_not_what_its_table_says():
 
     gym.register(name, make, max_episode_steps=20)
     try:
-        assert Problem.initial(name, policy="tabular").exact_mdp is None
+        assert Problem.initial(name, policy_kind="tabular").exact_mdp is None
     finally:
         gym.registry.pop(name)
 
@@ -251,7 +251,7 @@ def test_figures_of_a_user_s_estimator_equal_those_of_the_zoo(tmp_path):
 
 def test_problems_are_checked():
     with pytest.raises(UsageError, match="no time limit"):
-        Problem.initial("CliffWalking-v1", policy="tabular")
+        Problem.initial("CliffWalking-v1", policy_kind="tabular")
     with pytest.raises(UsageError, match="`gamma` between 0 and 1, got 2"):
         Problem.initial("CartPole-v1", gamma=2.0)
     with pytest.raises(UsageError, match=r"Expected parameters \[64\]"):
@@ -269,12 +269,12 @@ def test_problems_are_checked():
         ("rloo:colour=red", "got 'colour=red'"),
         ("rloo:group_size", "got 'group_size'"),
         ("rloo:group_size=3", "groups of 3 .* to fill the 8 trajectories"),
-        ("rloo:group_size=two", "to be int, got 'two'"),
+        ("rloo:group_size=two", "to be a whole number, got 'two'"),
         ("rloo:reward_to_go=maybe", "to be yes or no, got 'maybe'"),
         ("reinforce:aggregation=all", "sum, step-mean, trajectory-mean, got 'all'"),
         ("rloo:episodes=64", "that change an estimate"),
-        ("rloo:group_size=0", "--group-size of at least"),
-        ("actor-critic:lam=2", "--lam between 0 and 1, got 2"),
+        ("rloo:group_size=0", "`group_size` of at least"),
+        ("actor-critic:lam=2", "`lam` between 0 and 1, got 2"),
         ("reinforce:hidden=3", "that change an estimate"),
         ("nowhere.py:mine", "nowhere.py to be a Python file"),
     ],
@@ -306,4 +306,4 @@ def test_methods_keep_their_own_aggregation():
     found = {e.label: e.agent.aggregation for e in estimators(["reinforce", "grpo", "dr-grpo"])}
     assert found == {"reinforce": "sum", "grpo": "trajectory-mean", "dr-grpo": "sum"}
     (changed,) = estimators(["grpo:aggregation=sum,ratio=trajectory"])
-    assert (changed.agent.aggregation, changed.agent.ratio) == ("sum", "trajectory")
+    assert (changed.agent.aggregation, changed.agent.surrogate.ratio) == ("sum", "trajectory")

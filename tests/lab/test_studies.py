@@ -151,7 +151,7 @@ def test_starts_are_compared_pair_by_pair(tmp_path):
 def test_a_shared_start_helps_where_it_decides_the_level_and_costs_distinct_starts(
     env, shared_is_better, tmp_path
 ):
-    problem = Problem.initial(env, policy="tabular")
+    problem = Problem.initial(env, policy_kind="tabular")
     settings = Settings(trajectories=8, estimates=200)
     result = run("starts", tmp_path, problem=problem, settings=settings, estimators=("rloo",))
     ratio = next(c.found for c in result.contrasts if c.quantity == "relative_variance")

@@ -7,18 +7,31 @@ import pytest
 import torch
 
 import pgzoo.learning.loop
-from pgzoo.agents import AGENTS
+import pgzoo.learning.trainer
+from pgzoo.agents import AGENTS, agent_class
 from pgzoo.errors import UsageError
-from pgzoo.learning.loop import Replica, TrainingInterrupted, TrainState, prepare, train
+from pgzoo.learning.loop import TrainingInterrupted, run_training
+from pgzoo.learning.state import Replica, TrainState
+from pgzoo.learning.trainer import Trainer
+from pgzoo.options import build
 from pgzoo.records.run_folder import RunFolder
-from pgzoo.sampling.collect import Episodes
+from pgzoo.sampling.plan import Groups, Segments
+from pgzoo.sampling.trajectories import FinishedEpisodes
 from tests.helpers import make_config
 
 TIMES = ("wall_seconds", "steps_per_second")
 
 
-def run(path, config, report=lambda _: None):
-    return train(config, RunFolder.create(path, config), report)
+def trainer_of(config):
+    return Trainer(config, build(agent_class(config.agent), config.hyperparameters), "cpu")
+
+
+def train(config, folder, callback=lambda _: None):
+    return run_training(trainer_of(config), folder, callback)
+
+
+def run(path, config, callback=lambda _: None):
+    return train(config, RunFolder.create(path, config), callback)
 
 
 def results(path):
@@ -29,7 +42,8 @@ def results(path):
         (path / "metrics.csv").read_bytes(),
         {k: v for k, v in summary.items() if k not in TIMES},
         {k: v.tolist() for k, v in tensors.items()},
-        {k: v for k, v in state.items() if k != "seconds"},
+        state,
+        (path / "checkpoint.safetensors").read_bytes(),
         {p.name: p.read_bytes() for p in (path / "snapshots").iterdir()},
     )
 
@@ -55,27 +69,22 @@ def test_a_run_leaves_a_complete_folder(tmp_path):
     assert list((tmp_path / "run" / "seed-3").glob("events*"))
 
 
-SMALL = {
-    "actor-critic": {"envs": 3, "segment_steps": 16},
-    "all-actions": {"envs": 3, "segment_steps": 16},
-    "ppo": {"envs": 3, "segment_steps": 16, "minibatches": 2},
-    "rloo": {"group_size": 2},
-    "grpo": {"group_size": 2},
-    "dr-grpo": {"group_size": 2},
-    "reinforce++-baseline": {"group_size": 2},
-}
-
-
 def small_config(agent, **options):
-    small = SMALL.get(agent, {}) | options
-    return make_config(agent, **({"episodes": None} if "envs" in small else {}) | small)
+    """Few rows, whatever the plan."""
+    plan, surrogate = AGENTS[agent].agent().plan, AGENTS[agent].agent().surrogate
+    small = {"group_size": 2} if isinstance(plan, Groups) else {}
+    if isinstance(plan, Segments) and options.get("sampling") != "episodes":
+        small = {"envs": 3, "segment_steps": 16, "episodes": None}
+    if surrogate.minibatches > 1:
+        small["minibatches"] = 2
+    return make_config(agent, **small | options)
 
 
 @pytest.mark.parametrize("policy", ["mlp", "tabular"])
 @pytest.mark.parametrize("agent", AGENTS)
 def test_a_replicas_run_does_not_depend_on_its_company(tmp_path, agent, policy):
-    alone = run(tmp_path / "alone", small_config(agent, seeds=(4,), policy=policy))
-    among = run(tmp_path / "among", small_config(agent, seeds=(2, 4, 9), policy=policy))
+    alone = run(tmp_path / "alone", small_config(agent, seeds=(4,), policy_kind=policy))
+    among = run(tmp_path / "among", small_config(agent, seeds=(2, 4, 9), policy_kind=policy))
     assert alone["env_steps_per_seed"][0] == among["env_steps_per_seed"][1]
     assert alone["eval_mean"][0] == among["eval_mean"][1]
 
@@ -84,7 +93,7 @@ def test_a_replicas_run_does_not_depend_on_its_company(tmp_path, agent, policy):
 @pytest.mark.parametrize("agent", AGENTS)
 def test_every_agent_runs_a_table_on_finite_environments(tmp_path, agent, env):
     config = small_config(
-        agent, env=env, policy="tabular", steps=600, max_episode_steps=50, seeds=(0, 1)
+        agent, env=env, policy_kind="tabular", steps=600, max_episode_steps=50, seeds=(0, 1)
     )
     assert run(tmp_path / "run", config)["failed"] == [None, None]
 
@@ -111,10 +120,10 @@ def test_a_strong_penalty_keeps_the_policy_near_its_reference(tmp_path, agent, p
         config = small_config(agent, kl_coef=coef, kl_placement=placement, **options)
         run(path, config)
         tensors, _ = RunFolder.open(path).load_checkpoint()
-        trainer = prepare(config)
+        trainer = trainer_of(config)
         obs = torch.randn(1, 500, 4, generator=torch.Generator().manual_seed(0)) * 0.3
         own, ref = (
-            trainer.policy.apply(tensors[k], obs).log_softmax(-1)
+            trainer.networks.policy.apply(tensors[k], obs).log_softmax(-1)
             for k in ("policy.values", "reference.values")
         )
         expected, _ = RunFolder.open(reference).load_checkpoint()
@@ -126,9 +135,9 @@ def test_a_strong_penalty_keeps_the_policy_near_its_reference(tmp_path, agent, p
 @pytest.mark.parametrize(
     ("other", "message"),
     [
-        ({"env": "Acrobot-v1"}, "--env CartPole-v1"),
-        ({"policy": "linear"}, "--policy mlp, got one of --env CartPole-v1 --policy linear"),
-        ({"hidden": (9,)}, "Give the same --hidden"),
+        ({"env": "Acrobot-v1"}, "`env=CartPole-v1`"),
+        ({"policy_kind": "linear"}, "`policy=mlp`, got one of `env=CartPole-v1` `policy=linear`"),
+        ({"hidden": (9,)}, "Give the same `hidden`"),
         ({"seeds": (7,)}, "has no seed 0"),
     ],
 )
@@ -136,7 +145,7 @@ def test_a_reference_must_fit(tmp_path, other, message):
     run(tmp_path / "reference", small_config("reinforce", steps=10, **other))
     config = small_config("grpo", kl_coef=0.1, reference=str(tmp_path / "reference"))
     with pytest.raises(UsageError, match=message):
-        prepare(config).initial_state()
+        trainer_of(config).initial_state()
 
 
 def test_the_same_run_twice_gives_the_same_bits(tmp_path):
@@ -152,14 +161,14 @@ def test_snapshots_follow_the_run_from_start_to_end(tmp_path):
     found = folder.snapshots()
     assert {found[0], found[-1]} == {0, 100}
     assert len(found) > 5
-    initial = prepare(config).initial_state().policy.values
+    initial = trainer_of(config).initial_state().learners.policy.values
     assert torch.equal(folder.load_snapshot(0), initial)
     assert torch.equal(folder.load_snapshot(100), folder.load_checkpoint()[0]["policy.values"])
 
 
 def test_diagnostics_change_nothing_in_the_run(tmp_path):
     plain = make_config("rloo", group_size=2)
-    watched = dataclasses.replace(plain, diagnostics=1, compare_estimators=True)
+    watched = dataclasses.replace(plain, diagnostics=50, compare_estimators=True)
     run(tmp_path / "plain", plain)
     run(tmp_path / "watched", watched)
     a, b = (RunFolder.open(tmp_path / p).load_checkpoint()[0] for p in ("plain", "watched"))
@@ -177,6 +186,7 @@ def test_diagnostics_change_nothing_in_the_run(tmp_path):
 )
 def test_interrupted_and_resumed_gives_the_same_bits(tmp_path, agent, options):
     config = make_config(agent, lr_schedule="linear", **options)
+    config = dataclasses.replace(config, diagnostics=5)
     run(tmp_path / "whole", config)
     stops = iter([1, 2, 5, 9] if agent != "ppo" else [3, 17, 20, 40])
     stop = [next(stops)]
@@ -220,15 +230,15 @@ def test_a_finished_run_stays_as_it_is(tmp_path):
 
 def test_a_replica_with_non_finite_numbers_stops_and_the_others_go_on(tmp_path, monkeypatch):
     config = make_config(seeds=(0, 1, 2))
-    initial = pgzoo.learning.loop.Trainer.initial_state
+    initial = Trainer.initial_state
 
     def spoiled(self):
         state = initial(self)
-        state.policy.values[1] = torch.inf
+        state.learners.policy.values[1] = torch.inf
         return state
 
     reports = []
-    monkeypatch.setattr(pgzoo.learning.loop.Trainer, "initial_state", spoiled)
+    monkeypatch.setattr(Trainer, "initial_state", spoiled)
     broken = run(tmp_path / "broken", config, reports.append)
     monkeypatch.undo()
     assert broken["failed"] == [None, "numbers became non-finite in iteration 0", None]
@@ -240,11 +250,14 @@ def test_a_replica_with_non_finite_numbers_stops_and_the_others_go_on(tmp_path, 
     assert [broken["eval_mean"][i] for i in (0, 2)] == healthy["eval_mean"]
 
 
-def test_stop_when_solved(tmp_path):
-    """A threshold that the second hundred episodes of any policy reach."""
-    config = make_config(steps=1_000_000, stop_when_solved=True)
-    trainer = prepare(config)
-    trainer.env = dataclasses.replace(trainer.env, reward_threshold=5.0)
+def with_threshold(trainer, threshold):
+    trainer.env = dataclasses.replace(trainer.env, reward_threshold=threshold)
+    return trainer
+
+
+def test_stop_when_solved():
+    """A threshold that the first hundred episodes of any policy reach."""
+    trainer = with_threshold(trainer_of(make_config(steps=1_000_000, stop_when_solved=True)), 5.0)
     state = trainer.initial_state()
     while state.running:
         state, _ = trainer.iterate(state)
@@ -253,19 +266,90 @@ def test_stop_when_solved(tmp_path):
         assert replica.steps_to_threshold == replica.env_steps
 
 
-def test_steps_to_threshold_is_the_first_time():
+def test_a_threshold_counts_when_fresh_episodes_confirm_it(monkeypatch):
+    """Luck in training is not enough, and the next look is at other episodes."""
+    trainer = with_threshold(trainer_of(make_config(steps=1_000_000, seeds=(0,))), 5.0)
+    asked = []
+
+    def unlucky(*arguments, episodes, **options):
+        asked.append(episodes)
+        return np.full((1, episodes), 4.0 if len(asked) < 3 else 6.0)
+
+    monkeypatch.setattr(pgzoo.learning.trainer, "evaluate", unlucky)
+    state, looks = trainer.initial_state(), []
+    while state.replicas[0].steps_to_threshold is None:
+        before = len(asked)
+        state, _ = trainer.iterate(state)
+        if len(asked) > before:
+            looks.append(state.replicas[0].episodes)
+    assert asked == [200] * 3
+    assert looks == [100, 200, 300]
+    assert state.replicas[0].steps_to_threshold == state.replicas[0].env_steps
+    state, _ = trainer.iterate(state)
+    assert len(asked) == 3, "once it is reached, nobody looks again"
+
+
+def test_confirming_changes_nothing_in_training():
+    plain = trainer_of(make_config(seeds=(0,), steps=5_000))
+    looking = with_threshold(trainer_of(make_config(seeds=(0,), steps=5_000)), 1.0)
+    states = []
+    for trainer in (plain, looking):
+        state = trainer.initial_state()
+        while state.running:
+            state, _ = trainer.iterate(state)
+        states.append(state)
+    assert states[0].replicas[0].steps_to_threshold is None
+    assert states[1].replicas[0].steps_to_threshold is not None
+    a, b = (s.learners.policy.values for s in states)
+    assert torch.equal(a, b)
+
+
+def test_a_replica_after_iterations():
     replica = Replica(seed=0)
-    for reward in (0.0, 9.0, 9.0, 0.0):
-        replica = replica.after(500, Episodes([reward] * 100, [5] * 100), threshold=8.0)
-    assert replica.steps_to_threshold == 1000
-    assert replica.env_steps == 2000
-    assert replica.recent_mean == 0
-    few = Replica(seed=0).after(50, Episodes([9.0] * 99, [5] * 99), threshold=8.0)
-    assert few.steps_to_threshold is None, "99 episodes are not 100"
+    for reward in (0.0, 9.0, 1.0):
+        replica = replica.after(500, FinishedEpisodes([reward] * 60, [5] * 60))
+    assert (replica.env_steps, replica.episodes) == (1500, 180)
+    assert replica.recent == (9.0,) * 40 + (1.0,) * 60
+    few = Replica(seed=0).after(50, FinishedEpisodes([9.0] * 99, [5] * 99))
+    assert not few.seems_to_have_reached(8.0), "99 episodes are not 100"
+    assert few.after(5, FinishedEpisodes([9.0], [5])).seems_to_have_reached(8.0)
+
+
+def test_long_episodes_of_short_segments_end(tmp_path):
+    """Nothing is reset for a checkpoint's sake: MountainCar's 200 steps in segments of eight."""
+    config = make_config(
+        "actor-critic", env="MountainCar-v0", episodes=None, envs=2, segment_steps=8, steps=1_000
+    )
+    run(tmp_path / "run", config)
+    _, state = RunFolder.open(tmp_path / "run").load_checkpoint()
+    assert [r["episodes"] for r in state["replicas"]] == [4, 4]  # 504 steps of either row
+    assert all(set(r["recent"]) == {-200.0} for r in state["replicas"])
+
+
+def test_a_batch_without_a_real_step_is_no_failure(tmp_path):
+    """One environment, one step: after an episode's end there is only its reset."""
+    config = make_config(
+        "actor-critic", episodes=None, envs=1, segment_steps=1, steps=60, seeds=(0, 1)
+    )
+    assert run(tmp_path / "run", config)["failed"] == [None, None]
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+def test_diagnoses_are_spread_over_the_run_and_its_seeds(tmp_path, seeds):
+    config = dataclasses.replace(make_config(steps=4_000, seeds=range(seeds)), diagnostics=8)
+    run(tmp_path / "run", config)
+    with (tmp_path / "run" / "metrics.csv").open() as file:
+        rows = [r for r in csv.DictReader(file) if r["gradient_variance"]]
+    iterations = sorted({int(r["iteration"]) for r in rows})
+    assert iterations[0] == 0
+    assert 8 <= len(iterations) <= 9
+    for iteration in iterations[:-2]:  # at the end not all are training
+        assert len([r for r in rows if int(r["iteration"]) == iteration]) == 1
+    assert {r["seed"] for r in rows} == set(map(str, range(seeds)))
 
 
 def test_checkpoints_hold_the_whole_state():
-    trainer = prepare(make_config(baseline="value"))
+    trainer = trainer_of(make_config(baseline="value"))
     state, _ = trainer.iterate(trainer.initial_state())
     copy = TrainState.from_checkpoint(
         state.to_checkpoint()[0],
@@ -274,15 +358,16 @@ def test_checkpoints_hold_the_whole_state():
     )
     assert copy.replicas == state.replicas
     assert copy.iteration == state.iteration == 1
-    for mine, theirs in ((copy.policy, state.policy), (copy.critic, state.critic)):
+    a, b = copy.learners, state.learners
+    for mine, theirs in ((a.policy, b.policy), (a.critic, b.critic)):
         for name, tensor in mine.tensors().items():
             assert torch.equal(tensor, theirs.tensors()[name])
 
 
 def test_endless_environments_need_a_limit():
-    with pytest.raises(UsageError, match="--max-episode-steps"):
-        prepare(make_config(env="CliffWalking-v1"))
-    assert prepare(make_config(env="CliffWalking-v1", max_episode_steps=50))
+    with pytest.raises(UsageError, match="`max_episode_steps`"):
+        trainer_of(make_config(env="CliffWalking-v1"))
+    assert trainer_of(make_config(env="CliffWalking-v1", max_episode_steps=50))
 
 
 def test_a_full_disk_is_explained_and_the_run_can_go_on(tmp_path, monkeypatch):
@@ -299,7 +384,7 @@ def test_a_full_disk_is_explained_and_the_run_can_go_on(tmp_path, monkeypatch):
 
     monkeypatch.setattr(RunFolder, "save_checkpoint", full)
     folder = RunFolder.create(tmp_path / "parts", config)
-    with pytest.raises(UsageError, match=r"No space left on device.*--resume"):
+    with pytest.raises(UsageError, match=r"No space left on device.*`resume`"):
         train(config, folder)
     monkeypatch.undo()
     assert folder.load_checkpoint()[1]["iteration"] == saved[-1]

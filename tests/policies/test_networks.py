@@ -4,12 +4,17 @@ import numpy as np
 import pytest
 import torch
 from gymnasium import spaces
+from pgzoo_envs import EnvInfo
 
-from pgzoo.policies.networks import MLP, Table, make_network
+from pgzoo.policies.networks import MLP, Table, make_critic, make_policy
 
 
 def generators(*seeds):
     return [np.random.default_rng(s) for s in seeds]
+
+
+def env_with(space, num_actions):
+    return EnvInfo("Some-v0", space, num_actions, None, None)
 
 
 @pytest.mark.parametrize("sizes", [(4, 2), (3, 8, 5), (4, 16, 16, 2)])
@@ -63,19 +68,37 @@ def test_initial_weights_are_orthogonal_and_biases_zero():
 
 
 def test_policies_fit_the_observation_space():
-    box = spaces.Box(-1, 1, (2, 3))
-    mlp = make_network("mlp", box, 4, (8,), 1.0)
+    box = env_with(spaces.Box(-1, 1, (2, 3)), 4)
+    mlp = make_policy("mlp", box, (8,))
     assert mlp.apply(mlp.init(generators(0)), torch.zeros(1, 5, 2, 3)).shape == (1, 5, 4)
-    linear = make_network("linear", box, 4, (8,), 1.0)
+    linear = make_policy("linear", box, (8,))
     assert linear.num_params == 7 * 4
-    states = make_network("linear", spaces.Discrete(6), 3, (8,), 1.0)
+    states = make_policy("linear", env_with(spaces.Discrete(6), 3), (8,))
     theta = states.init(generators(0))
     out = states.apply(theta, torch.tensor([[0, 5]]))
     torch.testing.assert_close(out[0], theta[0, :18].view(6, 3)[[0, 5]])
 
 
+@pytest.mark.parametrize("kind", ["mlp", "linear", "tabular"])
+def test_critics_say_one_number_or_one_for_each_action(kind):
+    info = env_with(spaces.Discrete(6), 3)
+    for of, outputs in (("state", 1), ("action", 3)):
+        critic = make_critic(kind, info, (8,), of)
+        out = critic.apply(critic.init(generators(0)), torch.tensor([[0, 5]]))
+        assert out.shape == (1, 2, outputs)
+
+
+def test_a_policy_starts_near_uniform_and_a_critic_does_not_start_at_nothing():
+    info = env_with(spaces.Box(-1, 1, (4,)), 2)
+    obs = torch.randn(1, 200, 4)
+    policy, critic = make_policy("mlp", info, (64, 64)), make_critic("mlp", info, (64, 64), "state")
+    pi = policy.apply(policy.init(generators(0)), obs).softmax(-1)
+    assert (pi - 0.5).abs().max() < 0.02
+    assert critic.apply(critic.init(generators(0)), obs).std() > 0.2
+
+
 def test_a_table_looks_its_states_up():
-    table = make_network("tabular", spaces.Discrete(3), 2, (8,), 1.0)
+    table = make_policy("tabular", env_with(spaces.Discrete(3), 2), (8,))
     assert table == Table(3, 2)
     theta = torch.arange(12.0).view(2, 6).requires_grad_()
     state = torch.tensor([[[0, 2]], [[1, 1]]])

@@ -3,24 +3,49 @@ from itertools import product
 
 import torch
 
-from pgzoo.policies.model import of_actions
 from pgzoo.policies.networks import Table
 from pgzoo.policies.score_functions import ScoreFunctions, _span
-from tests.helpers import make_trajectories
-from tests.learning.test_gradients import LENGTHS, make_models
-from tests.policies.test_model import NETWORK, random_theta
+from pgzoo.sampling.batch import of_actions
+from tests.helpers import POLICY, make_trajectories, random_parameters
+
+THETA = random_parameters(POLICY)
 
 
 def test_sums_of_trajectories_equal_one_backward_pass_each():
-    batch, theta = make_trajectories([[3, 1], [2, 4]]), random_theta(2)
-    weights = torch.randn(2, 3, 2, 4, dtype=torch.float64) * batch.mask.unsqueeze(1)
-    got = ScoreFunctions(NETWORK, theta, batch).trajectory_sums(weights)
+    batch = make_trajectories([[3, 1], [2, 4]])
+    weights = [torch.randn(2, 2, 4, dtype=torch.float64) * batch.mask for _ in range(3)]
+    got = ScoreFunctions(POLICY, THETA, batch).trajectory_sums(weights)
+    assert len(got) == 3
     for s, e, n in product(range(2), range(3), range(2)):
-        leaf = theta[s : s + 1].clone().requires_grad_()
-        log_probs = NETWORK.apply(leaf, batch.obs[s : s + 1, n]).log_softmax(-1)
+        leaf = THETA[s : s + 1].clone().requires_grad_()
+        log_probs = POLICY.apply(leaf, batch.obs[s : s + 1, n]).log_softmax(-1)
         log_prob = of_actions(log_probs, batch.action[s : s + 1, n])
-        (log_prob * weights[s, e, n]).sum().backward()
-        torch.testing.assert_close(got[s, e, n], leaf.grad[0])
+        (log_prob * weights[e][s, n]).sum().backward()
+        torch.testing.assert_close(got[e][s, n], leaf.grad[0])
+
+
+def test_sums_of_trajectories_add_up_to_those_of_the_batch():
+    batch = make_trajectories([[3, 1], [2, 4]])
+    weights = torch.randn(2, 3, 2, 4, dtype=torch.float64)
+    scores = ScoreFunctions(POLICY, THETA, batch)
+    parts = scores.trajectory_sums(list(weights.unbind(1)))
+    want = torch.stack([p.sum(1) for p in parts], dim=1)
+    torch.testing.assert_close(scores.weighted_sums(weights), want)
+
+
+def test_sums_over_actions_weigh_every_action():
+    """Of weights on one action alone they are the sums over the actions taken."""
+    batch = make_trajectories([[3, 1], [2, 4]])
+    scores = ScoreFunctions(POLICY, THETA, batch)
+    weight = torch.randn(2, 2, 4, dtype=torch.float64) * batch.mask
+    taken = torch.nn.functional.one_hot(batch.action, 2) * weight.unsqueeze(-1)
+    want = scores.weighted_sums(weight.unsqueeze(1))[:, 0]
+    torch.testing.assert_close(scores.weighted_sums_over_actions(taken), want)
+    both = torch.randn(2, 2, 4, 2, dtype=torch.float64)
+    leaf = THETA.clone().requires_grad_()
+    log_probs = POLICY.apply(leaf, batch.obs).log_softmax(-1)
+    (log_probs * both * batch.mask.unsqueeze(-1)).sum().backward()
+    torch.testing.assert_close(scores.weighted_sums_over_actions(both), leaf.grad)
 
 
 def test_scores_of_a_table_are_indicator_minus_probability():
@@ -40,20 +65,19 @@ def test_scores_of_a_table_are_indicator_minus_probability():
 
 
 def test_padding_never_reaches_a_weighted_sum():
-    model = make_models()["none"]
-    t = make_trajectories(LENGTHS)
+    t = make_trajectories([[3, 7, 1, 5], [6, 2, 4, 4]])
     garbage = dataclasses.replace(
         t, obs=torch.where(t.mask.unsqueeze(-1), t.obs, float("nan")), action=t.action * t.mask
     )
     weights = torch.randn(2, 3, *t.mask.shape[1:], dtype=torch.float64)
-    a = ScoreFunctions(model.policy, model.theta, t).weighted_sums(weights)
-    b = ScoreFunctions(model.policy, model.theta, garbage).weighted_sums(weights)
+    a = ScoreFunctions(POLICY, THETA, t).weighted_sums(weights)
+    b = ScoreFunctions(POLICY, THETA, garbage).weighted_sums(weights)
     assert torch.equal(a, b)
 
 
 def test_weightings_that_depend_on_others_cost_and_change_nothing():
-    t, theta = make_trajectories([[3, 7], [2, 4]]), random_theta(2)
-    scores = ScoreFunctions(NETWORK, theta, t)
+    t = make_trajectories([[3, 7], [2, 4]])
+    scores = ScoreFunctions(POLICY, THETA, t)
     a, b = torch.randn(2, 2, *t.mask.shape[1:], dtype=torch.float64).unbind(1)
     nothing = torch.zeros_like(a)
     weights = torch.stack([nothing, a, 3 * a, 1e6 * b, a - 2 * b, b + 1e-3 * a.square()], dim=1)
@@ -64,8 +88,8 @@ def test_weightings_that_depend_on_others_cost_and_change_nothing():
 
 
 def test_no_weight_at_all_and_weights_that_are_not_finite():
-    t, theta = make_trajectories([[3, 2]]), random_theta(1)
-    scores = ScoreFunctions(NETWORK, theta, t)
+    t = make_trajectories([[3, 2]])
+    scores = ScoreFunctions(POLICY, THETA[:1], t)
     weights = torch.zeros(1, 2, *t.mask.shape[1:], dtype=torch.float64)
     assert not scores.weighted_sums(weights).any()
     assert scores.weighted_sums(weights + torch.nan).isnan().all()

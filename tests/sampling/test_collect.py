@@ -1,4 +1,7 @@
+"""Complete episodes and groups; what segments have in common with them. See test_segments."""
+
 import dataclasses
+from functools import partial
 
 import numpy as np
 import pgzoo_envs
@@ -6,13 +9,10 @@ import pytest
 import torch
 
 from pgzoo.policies.networks import MLP
-from pgzoo.sampling.collect import (
-    SegmentCollector,
-    collect_episodes,
-    finished_episodes,
-    sample_actions,
-)
-from pgzoo.sampling.seeding import Purpose, generators, start_seeds
+from pgzoo.sampling.collect import Collector, sample_actions
+from pgzoo.sampling.plan import Episodes, Groups, Segments
+from pgzoo.sampling.seeding import Purpose, Streams, generators, start_seeds
+from pgzoo.sampling.trajectories import finished_episodes
 
 FIELDS = ("obs", "next_obs", "action", "reward", "terminated", "truncated", "mask", "log_prob")
 
@@ -24,23 +24,20 @@ def policy_for(env_id, seeds, hidden=16):
     return network, theta
 
 
-def episodes(env_id, seeds, rows, iteration=0, limit=None, group_size=1):
+def episodes(env_id, seeds, rows, iteration=0, plan=None, running=None):
     network, theta = policy_for(env_id, seeds)
-    envs = pgzoo_envs.make(env_id, len(seeds) * rows, max_episode_steps=limit)
-    try:
-        return (
-            network,
-            theta,
-            collect_episodes(
-                envs,
-                lambda obs: network.apply(theta, obs),
-                start_seeds(seeds, rows, iteration, group_size=group_size),
-                generators(seeds, Purpose.ACTIONS, iteration),
-                group_size=group_size,
-            ),
-        )
-    finally:
-        envs.close()
+    acting = theta if running is None else theta[running]
+    collector = Collector(partial(pgzoo_envs.make, env_id))
+    trajectories, finished, ongoing = collector.collect(
+        plan or Episodes(episodes=rows),
+        network.bind(acting),
+        Streams(seeds, iteration),
+        running=running,
+    )
+    collector.close()
+    assert ongoing is None
+    assert finished == finished_episodes(trajectories)
+    return network, theta, trajectories
 
 
 def test_sample_actions_follow_the_distribution():
@@ -98,11 +95,34 @@ def test_a_replicas_episodes_do_not_depend_on_its_company():
 
 
 def test_groups_share_their_start_and_nothing_else():
-    *_, batch = episodes("CartPole-v1", [0], 8, group_size=4)
+    *_, batch = episodes("CartPole-v1", [0], 8, plan=Groups(episodes=8, group_size=4))
     starts = batch.obs[0, :, 0].view(2, 4, -1)
     assert (starts == starts[:, :1]).all()
     assert (starts[0] != starts[1]).any()
     assert len({int(n) for n in batch.mask[0, :4].sum(-1)}) > 1, "actions differ within a group"
+
+
+def test_members_of_a_group_can_have_starts_of_their_own():
+    """Those of as many single episodes, and the same actions: only the grouping differs."""
+    plan = Groups(episodes=8, group_size=4, starts="independent")
+    *_, grouped = episodes("CartPole-v1", [0, 1], 8, plan=plan)
+    *_, single = episodes("CartPole-v1", [0, 1], 8)
+    assert (grouped.group_size, single.group_size) == (4, 1)
+    assert len(grouped.obs[:, :, 0].flatten(0, 1).unique(dim=0)) == 16
+    for name in FIELDS:
+        assert torch.equal(getattr(grouped, name), getattr(single, name))
+
+
+def test_only_running_replicas_have_episodes():
+    """What they get is what they get when everybody runs."""
+    running = np.array([True, False, True])
+    *_, some = episodes("CartPole-v1", [0, 1, 2], 4, iteration=3, running=running)
+    *_, everyone = episodes("CartPole-v1", [0, 1, 2], 4, iteration=3)
+    steps = some.mask.shape[-1]
+    real = some.mask
+    for name in FIELDS:
+        mine, theirs = getattr(some, name), getattr(everyone, name)[running][:, :, :steps]
+        torch.testing.assert_close(mine[real], theirs[real], rtol=1e-4, atol=1e-5)
 
 
 def test_finished_episodes_count_returns_and_lengths():
@@ -112,38 +132,39 @@ def test_finished_episodes_count_returns_and_lengths():
         assert finished.returns == finished.lengths  # CartPole pays 1 a step
 
 
-def test_resting_rows_cost_no_environment_steps():
-    network, theta = policy_for("LunarLander-v3", [0])
-    envs = pgzoo_envs.make("LunarLander-v3", 4, processes=1)
-    taken = [0]
-    for env in envs.envs:
-        original = env.step
+def count_steps(envs):
+    """From now on; of a SequentialVectorEnv."""
+    taken = [0] * envs.num_envs
+    for i, env in enumerate(envs.envs):
 
-        def counted(action, original=original):
-            taken[0] += 1
+        def counted(action, i=i, original=env.step):
+            taken[i] += 1
             return original(action)
 
         env.step = counted
-    batch = collect_episodes(
-        envs,
-        lambda obs: network.apply(theta, obs),
-        start_seeds([0], 4, 0),
-        generators([0], Purpose.ACTIONS),
+    return taken
+
+
+def test_resting_rows_cost_no_environment_steps():
+    network, theta = policy_for("LunarLander-v3", [0])
+    envs = pgzoo_envs.make("LunarLander-v3", 4, processes=1)
+    taken = count_steps(envs)
+    batch, *_ = Collector(lambda _: envs).collect(
+        Episodes(episodes=4), network.bind(theta), Streams([0])
     )
-    assert taken[0] == int(batch.num_steps.sum()) < batch.mask.numel()
+    assert sum(taken) == int(batch.num_steps.sum()) < batch.mask.numel()
 
 
 def segments(seeds, rows, steps, calls, limit=None):
     network, theta = policy_for("CartPole-v1", seeds)
-    envs = pgzoo_envs.make("CartPole-v1", len(seeds) * rows, max_episode_steps=limit)
-    collector = SegmentCollector(envs, len(seeds))
-    collector.reset(start_seeds(seeds, rows, 0))
-    return [
-        collector.collect(
-            lambda obs: network.apply(theta, obs), generators(seeds, Purpose.ACTIONS, i), steps
+    collector = Collector(partial(pgzoo_envs.make, "CartPole-v1", max_episode_steps=limit))
+    plan, ongoing, results = Segments(envs=rows, segment_steps=steps), None, []
+    for i in range(calls):
+        trajectories, finished, ongoing = collector.collect(
+            plan, network.bind(theta), Streams(seeds, i), ongoing
         )
-        for i in range(calls)
-    ]
+        results.append((trajectories, finished))
+    return results
 
 
 def test_segments_continue_where_the_last_one_ended():
@@ -191,12 +212,3 @@ def test_episodes_of_segments_are_counted_across_their_borders():
     assert returns == lengths
     assert max(lengths) <= 40
     assert real - 3 * 40 <= sum(lengths) <= real
-
-
-def test_segments_of_a_replica_do_not_depend_on_its_company():
-    alone, among = segments([2], 4, 40, 2), segments([1, 2, 3], 4, 40, 2)
-    for (mine, _), (theirs, _) in zip(alone, among, strict=True):
-        for name in FIELDS:
-            torch.testing.assert_close(
-                getattr(mine, name)[0], getattr(theirs, name)[1], rtol=1e-4, atol=1e-5
-            )

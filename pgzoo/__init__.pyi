@@ -1,0 +1,10 @@
+from .errors import UsageError as UsageError
+from .lab.api import LabResult as LabResult
+from .lab.api import measure as measure
+from .learning.loop import TrainingInterrupted as TrainingInterrupted
+from .learning.progress import Report as Report
+from .learning.run import Run as Run
+from .learning.run import load as load
+from .learning.run import train as train
+
+__version__: str

@@ -1,0 +1,37 @@
+"""Options as a command line writes them."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+MENTION = re.compile(r"`([a-z][a-z_]*)(?:=([^`]*))?`")
+
+
+def flag(name: str) -> str:
+    """``group_size`` as ``--group-size``."""
+    return "--" + name.replace("_", "-")
+
+
+def with_flags(text: str) -> str:
+    """A message that names options in backticks, with flags in their place.
+
+    `group_size` becomes --group-size, and `episodes=16` becomes --episodes 16.
+    """
+
+    def written(match: re.Match[str]) -> str:
+        name, value = match.groups()
+        return flag(name) if value is None else f"{flag(name)} {value}"
+
+    return MENTION.sub(written, text)
+
+
+def show(value: Any) -> str:
+    """An option's value as a user writes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if value is None:
+        return "none"
+    return f"{value:g}" if isinstance(value, float) else str(value)

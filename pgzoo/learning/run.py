@@ -1,0 +1,388 @@
+"""``pgzoo.train`` and ``pgzoo.load``: a training run as a Python object."""
+
+from __future__ import annotations
+
+import difflib
+import tempfile
+from collections.abc import Callable, Iterable
+from functools import cached_property
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+import torch
+from pgzoo_envs import DISCRETISERS, describe
+
+from pgzoo.agents import AGENTS, agent_class
+from pgzoo.agents.base import Agent
+from pgzoo.errors import UsageError
+from pgzoo.learning.evaluate import EPISODES, evaluate
+from pgzoo.learning.loop import TrainingInterrupted, load_state, run_training
+from pgzoo.learning.progress import Manner, Report, display
+from pgzoo.learning.state import TrainState
+from pgzoo.learning.trainer import Trainer, describe_env, make_collector
+from pgzoo.learning.update import Networks
+from pgzoo.options import build, flat
+from pgzoo.policies.networks import Network, make_policy
+from pgzoo.policies.policy import Policy
+from pgzoo.records.config import POLICY_KINDS, RunConfig
+from pgzoo.records.run_folder import METRICS, RunFolder
+from pgzoo.records.words import in_words
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+AgentName = str | Callable[..., Any]
+DEFAULT_DIAGNOSES = 20
+MOST_SEEDS = 10_000
+
+
+def train(
+    agent: AgentName,
+    *,
+    env: str,
+    seeds: int | Iterable[int] = 10,
+    policy: str = "mlp",
+    out: str | Path | None = None,
+    device: str = "auto",
+    max_episode_steps: int | None = None,
+    stop_when_solved: bool = False,
+    diagnostics: int = DEFAULT_DIAGNOSES,
+    compare_estimators: bool = False,
+    progress: bool | Manner = True,
+    callback: Callable[[Report], Any] | None = None,
+    **options: Any,
+) -> Run:
+    """Train an agent: many seeds side by side.
+
+    Args:
+        agent: a name of the zoo, ``FILE.py:FUNCTION``, or a function from trajectories to Ψ.
+        env: id of a Gymnasium environment with discrete actions.
+        seeds: how many, from 0 on, or which.
+        policy: mlp, linear or tabular.
+        out: folder for the results; None: a temporary one, which goes with the run.
+        device: auto, cpu or cuda; auto is cuda if there is one.
+        max_episode_steps: time limit in place of the environment's own.
+        stop_when_solved: a seed stops when it has reached the environment's threshold.
+        diagnostics: how often in a run each seed's gradient is diagnosed; 0: never.
+        compare_estimators: diagnose the other estimators that fit on the same batches, too.
+        progress: whether a bar shows it, or which: rich, tqdm, lines, none.
+        callback: called with a report after every iteration; the run stops if it returns True,
+            and can be resumed.
+        options: of the agent, in place of its defaults for the environment.
+
+    Raises:
+        UsageError: for what cannot be trained.
+        TrainingInterrupted: on Ctrl-C, after saving.
+    """
+    config, made = configure(
+        agent,
+        env=env,
+        seeds=seeds,
+        policy=policy,
+        device=device,
+        max_episode_steps=max_episode_steps,
+        stop_when_solved=stop_when_solved,
+        diagnostics=diagnostics,
+        compare_estimators=compare_estimators,
+        **options,
+    )
+    trainer = Trainer(config, made, config.device)
+    trainer.initial_state()  # whatever is wrong shows before a folder is made
+    temporary = None
+    if out is None:
+        temporary = tempfile.TemporaryDirectory(prefix="pgzoo-", ignore_cleanup_errors=True)
+        out = Path(temporary.name) / "run"
+    run = Run(RunFolder.create(Path(out), config), temporary)
+    run.go_on(trainer, progress, callback)
+    return run
+
+
+def load(path: str | Path) -> Run:
+    """A run, from the folder that training left.
+
+    Raises:
+        UsageError: if the folder holds none.
+    """
+    run = Run(RunFolder.open(Path(path)))
+    assert run.config  # whatever is wrong with it shows now
+    return run
+
+
+def configure(
+    agent: AgentName,
+    *,
+    env: str,
+    seeds: int | Iterable[int],
+    policy: str,
+    device: str,
+    max_episode_steps: int | None,
+    stop_when_solved: bool,
+    diagnostics: int,
+    compare_estimators: bool,
+    **options: Any,
+) -> tuple[RunConfig, Agent]:
+    """The configuration that ``train`` would run, and its agent; arguments as there."""
+    kind = agent_class(agent)
+    check_policy_kind(policy)
+    if compare_estimators and diagnostics == 0:
+        raise UsageError(
+            "Expected `diagnostics` above 0 with `compare_estimators`, got 0: they are compared "
+            "when there are diagnostics. Leave `diagnostics` out for the default."
+        )
+    if diagnostics < 0:
+        raise UsageError(f"Expected `diagnostics` of at least 0, got {diagnostics}.")
+    made = kind.for_env(env, policy, **{k: _plain(v) for k, v in options.items()})
+    config = RunConfig(
+        agent=made.name,
+        env=env,
+        policy_kind=policy,
+        seeds=_seeds(seeds),
+        device=choose_device(device),
+        max_episode_steps=max_episode_steps,
+        stop_when_solved=stop_when_solved,
+        hyperparameters=flat(made),
+        diagnostics=diagnostics,
+        compare_estimators=compare_estimators,
+        estimator_sha256=getattr(made, "sha256", None),
+    )
+    return config, made
+
+
+def check_policy_kind(kind: str) -> None:
+    """Raise a ``UsageError`` unless there is a kind of policy of that name."""
+    if kind not in POLICY_KINDS:
+        near = difflib.get_close_matches(kind, POLICY_KINDS, n=1)
+        hint = f" Did you mean {near[0]}?" if near else ""
+        raise UsageError(f"Expected `policy` among {', '.join(POLICY_KINDS)}; got {kind!r}.{hint}")
+
+
+def choose_device(name: str) -> str:
+    """cpu or cuda.
+
+    Raises:
+        UsageError: for another name, or cuda where there is none.
+    """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UsageError(f"Expected `device` among auto, cpu, cuda; got {name!r}.")
+    available = torch.cuda.is_available()
+    if name == "cuda" and not available:
+        raise UsageError("Expected a CUDA device for `device=cuda`, found none. Use `device=cpu`.")
+    return "cuda" if available and name != "cpu" else "cpu"
+
+
+def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
+    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(s) for s in seeds)
+    if not 0 < len(chosen) <= MOST_SEEDS or min(chosen) < 0:
+        raise UsageError(
+            f"Expected `seeds` to be 1 to {MOST_SEEDS:,} numbers that are not negative, got "
+            f"{seeds!r}."
+        )
+    if len(set(chosen)) < len(chosen):
+        again = max(chosen, key=chosen.count)
+        raise UsageError(f"Expected `seeds` without repetition, got {again} more than once.")
+    return chosen
+
+
+def _plain(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+class Run:
+    """A training run: its results, and its policies.
+
+    Args:
+        folder: that holds it.
+        temporary: keeps a temporary folder for as long as the run is used.
+    """
+
+    def __init__(self, folder: RunFolder, temporary: Any = None) -> None:
+        self._folder, self._temporary = folder, temporary
+
+    @property
+    def path(self) -> Path:
+        """The run's folder."""
+        return self._folder.path
+
+    @cached_property
+    def config(self) -> RunConfig:
+        """All that is needed to repeat it."""
+        return self._folder.config()
+
+    @property
+    def summary(self) -> dict[str, Any] | None:
+        """Results of the complete run, as in ``summary.json``; None before."""
+        return self._folder.summary()
+
+    @property
+    def metrics(self) -> pd.DataFrame:
+        """``metrics.csv``: one line per iteration and seed."""
+        import pandas as pd
+
+        if not self._folder.has_metrics:
+            raise UsageError(f"{self.path} has no metrics yet: no iteration is complete.")
+        return pd.read_csv(self.path / METRICS)
+
+    def evaluate(self, episodes: int = EPISODES, *, greedy: bool = False) -> pd.DataFrame:
+        """Returns of fresh episodes ``[episodes, S]``, a column for each seed; the run stays as is.
+
+        Args:
+            episodes: of each policy.
+            greedy: the most probable actions instead of sampled ones.
+
+        Returns:
+            a DataFrame; the columns of seeds that failed in training are NaN.
+        """
+        import pandas as pd
+
+        if episodes < 1:
+            raise UsageError(f"Expected `episodes` of at least 1, got {episodes}.")
+        device = self._device()
+        state = self._state(device)
+        alive = [i for i, r in enumerate(state.replicas) if r.failed is None]
+        table = pd.DataFrame(np.nan, index=range(episodes), columns=list(self.config.seeds))
+        table.columns.name, table.index.name = "seed", "episode"
+        if alive:
+            seeds = [self.config.seeds[i] for i in alive]
+            collector = make_collector(self.config, device)
+            try:
+                returns = evaluate(
+                    collector,
+                    self._network(),
+                    state.learners.policy.values[alive],
+                    seeds,
+                    episodes=episodes,
+                    greedy=greedy,
+                )
+            finally:
+                collector.close()
+            table[seeds] = returns.T
+        return table
+
+    @property
+    def failed(self) -> dict[int, str]:
+        """Seeds whose training was stopped, with the reason."""
+        replicas = self._state("cpu").replicas
+        return {r.seed: r.failed for r in replicas if r.failed is not None}
+
+    def policy(self, seed: int | None = None) -> Policy:
+        """The trained policy of a seed; by default the first one's."""
+        seed = self.config.seeds[0] if seed is None else seed
+        if seed not in self.config.seeds:
+            known = ", ".join(map(str, self.config.seeds))
+            raise UsageError(f"Expected a `seed` of {self.path} ({known}), got {seed}.")
+        theta = self._state("cpu").learners.policy.values
+        env = describe(self.config.env, self.config.max_episode_steps)
+        discretiser = None
+        if self.config.policy_kind == "tabular":
+            discretiser = DISCRETISERS.get(self.config.env)
+        row = theta[self.config.seeds.index(seed)]
+        return Policy(self._network(), row, env.observation_space, discretiser, seed)
+
+    def _state(self, device: str) -> TrainState:
+        """The last checkpoint."""
+        return load_state(self._folder, Networks(self._network()), device)
+
+    def _device(self) -> str:
+        """The run's own, or the CPU if that is not to be had here."""
+        return choose_device("cpu" if self.config.device == "cpu" else "auto")
+
+    def _network(self) -> Network:
+        hidden = self.config.hyperparameters["hidden"]
+        return make_policy(self.config.policy_kind, describe_env(self.config), hidden)
+
+    def plot(self, ax: Axes | None = None) -> Axes:
+        """The learning curve over seeds with its 95% band."""
+        from pgzoo.records.plots import learning_curve
+
+        c = self.config
+        title = f"{c.agent} on {c.env}, {len(c.seeds)} seeds"
+        return learning_curve(self.metrics, title, complete=self.summary is not None, ax=ax)
+
+    def resume(
+        self,
+        agent: AgentName | None = None,
+        *,
+        progress: bool | Manner = True,
+        callback: Callable[[Report], Any] | None = None,
+    ) -> Self:
+        """Go on with an interrupted run; it ends as if nothing had happened.
+
+        Args:
+            agent: the function, or its ``FILE.py:FUNCTION``, if the run is of one; a run's folder
+                never causes it to be run.
+            progress: as for ``train``.
+            callback: as for ``train``.
+
+        Raises:
+            UsageError: if the agent is another one, or the run cannot go on.
+            TrainingInterrupted: on Ctrl-C, after saving.
+        """
+        config = self.config
+        if agent is None and config.agent not in AGENTS:
+            raise UsageError(
+                f"Expected the function that {config.agent} names: this run is of an estimator of "
+                "somebody's own. Give it to `resume`."
+            )
+        kind = agent_class(config.agent if agent is None else agent)
+        if kind.name != config.agent:
+            raise UsageError(
+                f"Expected the agent that the run was started with, {config.agent}, got "
+                f"{kind.name}."
+            )
+        if getattr(kind, "sha256", None) != config.estimator_sha256:
+            raise UsageError(
+                f"Expected {config.agent} as it was when the run was started; its source has "
+                "changed since. Restore it, or start a new run."
+            )
+        made = build(kind, config.hyperparameters)
+        self.go_on(Trainer(config, made, self._device()), progress, callback)
+        return self
+
+    def go_on(
+        self,
+        trainer: Trainer,
+        progress: bool | Manner,
+        callback: Callable[[Report], Any] | None,
+    ) -> None:
+        """Train from where the folder stands."""
+
+        def report(report: Report) -> Any:
+            shown(report)
+            return None if callback is None else callback(report)
+
+        try:
+            with display(progress) as shown:
+                run_training(trainer, self._folder, report)
+        except TrainingInterrupted as error:
+            raise TrainingInterrupted(
+                f"{error} Go on with pgzoo.load({str(self.path)!r}).resume()."
+            ) from None
+
+    def __repr__(self) -> str:
+        c = self.config
+        state = "complete" if self.summary is not None else "not complete"
+        return f"Run({c.agent!r}, {c.env!r}, {len(c.seeds)} seeds, {state}, {str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        import pandas as pd
+
+        c, summary = self.config, self.summary
+        head = f"<b>{escape(c.agent)}</b> on <b>{escape(c.env)}</b>, {escape(c.policy_kind)} policy"
+        if summary is None:
+            return f"<p>{head}: training is not complete. <code>{escape(str(self.path))}</code></p>"
+        table = pd.DataFrame(
+            {
+                "return": summary["eval_mean"],
+                "± std of episodes": summary["eval_std"],
+                "solved": summary["solved"],
+                "steps to threshold": summary["steps_to_threshold"],
+                "steps": summary["env_steps_per_seed"],
+            },
+            index=pd.Index(summary["seeds"], name="seed"),
+        )
+        words = "<br>".join(escape(line) for line in in_words(summary))
+        shown = table.to_html(float_format="{:.1f}".format, na_rep="–")
+        return f"<p>{head}<br>{words}<br><code>{escape(str(self.path))}</code></p>{shown}"

@@ -1,0 +1,213 @@
+"""What ``metrics.csv`` and ``summary.json`` say: their columns and fields, from plain values."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from pgzoo.records.config import RunConfig
+from pgzoo.records.shapes import COUNT, NUMBER, TEXT, TRUTH, Kind, check_fields, list_of, or_null
+
+PROGRESS = {
+    "iteration": "number of the iteration, from 0",
+    "seed": "of the replica",
+    "env_steps": "environment steps of the seed so far",
+    "episodes": "episodes that the seed has finished so far",
+    "return_mean": "mean return of the episodes that this iteration finished",
+    "return_last_100": "mean return of the last 100 episodes",
+    "length_mean": "mean steps of the episodes that this iteration finished",
+}
+"""Columns that every line has."""
+LEARNING = {
+    "entropy": "of the policy, in nats, averaged over steps",
+    "gradient_norm": "of the policy's gradient, before it is clipped",
+    "clip_fraction": "share of steps whose ratio was clipped",
+    "kl_old_policy": "KL from the policy that sampled, in nats, averaged over minibatches",
+    "psi_rms": "root mean square of Ψ",
+    "learning_rate": "of the policy in this iteration",
+    "critic_loss": "mean over the last epoch",
+    "explained_variance": "of the returns by the critic",
+}
+"""Columns of every line, those that the agent has."""
+QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
+UNIT = "unit_of_independence"
+VARIANCE, SIGNAL = "gradient_variance", "gradient_signal"
+DIAGNOSED = {
+    VARIANCE: "trace of the covariance of the gradient estimate",
+    SIGNAL: "‖gradient‖² less that; pool sums of both for a relative variance",
+    "gradient_blocks": "independent blocks of trajectories, groups or segments they are from",
+    "split_half_cosine": "between the estimates from both halves of the batch",
+    **{f"psi_q{100 * q:02.0f}": f"{q:.0%} quantile of Ψ" for q in QUANTILES},
+    **{f"weight_q{100 * q:02.0f}": f"{q:.0%} quantile of effective weights" for q in QUANTILES},
+    "baseline_explained_variance": "1 − Var(Ψ) / Var(return)",
+    "kl_behaviour": "KL of the updated policy from the one that sampled, in nats",
+    "ratio_ess": "effective sample size of the ratios after the update, as a share",
+}
+"""Columns that are empty but in iterations that are diagnosed; beside them, for every other
+estimator on demand, the first two with its name (``variance_column``, ``signal_column``)."""
+COLUMNS = PROGRESS | LEARNING | DIAGNOSED
+"""Every column of ``metrics.csv`` and what it means, but for those of other estimators."""
+
+
+def variance_column(estimator: str) -> str:
+    """The column of another estimator's variance on the same batches."""
+    return f"{VARIANCE}_of_{estimator.replace(' ', '_')}"
+
+
+def signal_column(estimator: str) -> str:
+    """The column of another estimator's signal."""
+    return f"{SIGNAL}_of_{estimator.replace(' ', '_')}"
+
+
+def _is_column(name: str) -> bool:
+    return name in COLUMNS or name.startswith((f"{VARIANCE}_of_", f"{SIGNAL}_of_"))
+
+
+def metrics_line(
+    *,
+    iteration: int,
+    seed: int,
+    env_steps: int,
+    episodes: int,
+    returns: Sequence[float],
+    lengths: Sequence[int],
+    recent: Sequence[float],
+    figures: Mapping[str, float | str],
+    sparse: Sequence[str] = (),
+) -> dict[str, Any]:
+    """A line of ``metrics.csv``: one seed in one iteration. What is not known is None.
+
+    Args:
+        iteration: its number, from 0.
+        seed: the replica's.
+        env_steps: environment steps so far.
+        episodes: episodes finished so far.
+        returns: of the episodes finished in this iteration.
+        lengths: theirs, in steps.
+        recent: returns of the last episodes, at most 100.
+        figures: further columns; NaN is what cannot be said.
+        sparse: columns that every line has, whether or not there is a figure, at its end.
+
+    Raises:
+        ValueError: for a figure that is no column.
+    """
+    unknown = [k for k in figures if not _is_column(k)]
+    if unknown:
+        raise ValueError(f"{unknown[0]} is no column; describe it in {__name__}.")
+    line = {
+        "iteration": iteration,
+        "seed": seed,
+        "env_steps": env_steps,
+        "episodes": episodes,
+        "return_mean": _mean(returns),
+        "return_last_100": _mean(recent),
+        "length_mean": _mean(lengths),
+    }
+    known: dict[str, Any] = {k: None if v != v else v for k, v in figures.items()}
+    line |= {k: v for k, v in known.items() if k not in sparse}
+    return line | {k: known.get(k) for k in sparse}
+
+
+def run_summary(
+    config: RunConfig,
+    *,
+    iterations: int,
+    env_steps: Sequence[int],
+    seconds: float,
+    threshold: float | None,
+    episodes: int,
+    returns: Sequence[Sequence[float] | NDArray[np.float64] | None],
+    steps_to_threshold: Sequence[int | None],
+    failed: Sequence[str | None],
+    solved_interval: Callable[[int, int], Sequence[float]] | None = None,
+) -> dict[str, Any]:
+    """What ``summary.json`` holds. Lists have one entry for each seed.
+
+    Args:
+        config: of the run.
+        iterations: how many there were.
+        env_steps: environment steps of each seed.
+        seconds: that the run took, above 0.
+        threshold: the return from which on a policy has solved the environment, if it has one.
+        episodes: fresh ones that each trained policy was evaluated by, at least 2.
+        returns: theirs, for each seed; None where it failed.
+        steps_to_threshold: environment steps when training reached the threshold.
+        failed: why a seed was stopped, if it was.
+        solved_interval: from how many of how many seeds have solved the environment to the ends of
+            a 95% interval of the probability.
+    """
+    eval_mean = [None if x is None else _finite(np.mean(x)) for x in returns]
+    with np.errstate(invalid="ignore"):  # some environment's return may be infinite
+        eval_std = [None if x is None else _finite(np.std(x, ddof=1)) for x in returns]
+    solved = [None if threshold is None else m is not None and m >= threshold for m in eval_mean]
+    interval = None
+    if threshold is not None and solved_interval is not None:
+        interval = [float(end) for end in solved_interval(sum(map(bool, solved)), len(solved))]
+    return {
+        "agent": config.agent,
+        "env": config.env,
+        "policy_kind": config.policy_kind,
+        "seeds": list(config.seeds),
+        "iterations": iterations,
+        "env_steps_per_seed": list(env_steps),
+        "wall_seconds": seconds,
+        "steps_per_second": sum(env_steps) / seconds,
+        "threshold": threshold,
+        "eval_episodes": episodes,
+        "eval_mean": eval_mean,
+        "eval_std": eval_std,
+        "eval_standard_error": [None if s is None else s / math.sqrt(episodes) for s in eval_std],
+        "solved": solved,
+        "solved_interval": interval,
+        "steps_to_threshold": list(steps_to_threshold),
+        "failed": list(failed),
+    }
+
+
+def check_summary(data: Any, config: RunConfig) -> None:
+    """Hold a summary against what ``run_summary`` says of a run. It may say more.
+
+    Raises:
+        ValueError: if a field is missing, of another kind, or about another run.
+    """
+
+    def each(kind: Kind) -> Kind:
+        return list_of(kind, len(config.seeds))
+
+    kinds = {
+        "agent": _exactly(config.agent),
+        "env": _exactly(config.env),
+        "policy_kind": _exactly(config.policy_kind),
+        "seeds": _exactly(list(config.seeds)),
+        "iterations": COUNT,
+        "env_steps_per_seed": each(COUNT),
+        "wall_seconds": NUMBER,
+        "steps_per_second": NUMBER,
+        "threshold": or_null(NUMBER),
+        "eval_episodes": COUNT,
+        "eval_mean": each(or_null(NUMBER)),
+        "eval_std": each(or_null(NUMBER)),
+        "eval_standard_error": each(or_null(NUMBER)),
+        "solved": each(or_null(TRUTH)),
+        "solved_interval": or_null(list_of(NUMBER, 2)),
+        "steps_to_threshold": each(or_null(COUNT)),
+        "failed": each(or_null(TEXT)),
+    }
+    check_fields(data, kinds, others=True)
+
+
+def _exactly(value: Any) -> Kind:
+    return Kind(f"{value!r} as in config.json", lambda v: v == value)
+
+
+def _mean(values: Sequence[float]) -> float | None:
+    return float(sum(values) / len(values)) if len(values) else None
+
+
+def _finite(value: Any) -> float | None:
+    """A JSON number, None for what is not one."""
+    return float(value) if math.isfinite(value) else None

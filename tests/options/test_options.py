@@ -1,0 +1,289 @@
+"""Options by name, and the values that they build."""
+
+import dataclasses
+import math
+import re
+from dataclasses import dataclass
+from typing import Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pgzoo.agents import AGENTS, agent_class
+from pgzoo.errors import UsageError
+from pgzoo.options import Option, build, chosen_by, flat, option, options_of, own_options
+
+ENVS = ("CartPole-v1", "LunarLander-v3", "SomeOther-v0")
+POLICIES = ("mlp", "linear", "tabular")
+EVERY_OPTION = [
+    (name, known) for name, e in AGENTS.items() for known in options_of(e.agent).values()
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Brush:
+    width: float = option(1.0, "of a stroke", above=0, below=9)
+    hairs: int = option(3, "in it", minimum=1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Roller:
+    length: float = option(20.0, "of the roll", minimum=0, maximum=30)
+    kind: str = "foam"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Painter:
+    tool: Brush | Roller | None = chosen_by(
+        "manner", "fine", fine=Brush(hairs=7), quick_and_dirty=Roller(kind="wool")
+    )
+    manner: Literal["fine", "quick-and-dirty", "none"] = option("fine", "how it paints")
+    name: str | None = option(None, "if it has one")
+    sizes: tuple[int, ...] = option((1, 2), "of the canvas")
+    careful: bool = option(True, "or not")
+
+
+def test_a_value_is_built_from_names_and_read_back():
+    painter = build(Painter, {"manner": "quick-and-dirty", "length": 10.0, "name": "Ada"})
+    assert painter == Painter(
+        manner="quick-and-dirty", tool=Roller(length=10.0, kind="wool"), name="Ada"
+    )
+    assert flat(painter) == {
+        "manner": "quick-and-dirty",
+        "length": 10.0,
+        "name": "Ada",
+        "sizes": (1, 2),
+        "careful": True,
+    }
+    assert build(Painter, flat(painter)) == painter
+
+
+def test_what_is_known_of_options():
+    known = options_of(Painter)
+    assert list(known) == ["width", "hairs", "length", "manner", "name", "sizes", "careful"]
+    assert known["hairs"].default == 7, "that of the part as it is held"
+    assert known["length"].needs == ("manner", "quick-and-dirty")
+    assert known["manner"].needs is None
+    assert known["manner"].choices == ("fine", "quick-and-dirty", "none")
+    assert list(own_options(Painter)) == ["manner", "name", "sizes", "careful"]
+
+
+def test_defaults_stand_in_for_those_of_the_fields():
+    defaults = {"hairs": 5, "length": 2.0, "sizes": (4,)}
+    assert build(Painter, {}, defaults) == Painter(tool=Brush(hairs=5), sizes=(4,))
+    assert build(Painter, {"hairs": 6}, defaults).tool == Brush(hairs=6)
+    without = build(Painter, {"manner": "none"}, defaults)
+    assert without == Painter(manner="none", tool=None, sizes=(4,)), "no tool, and no error"
+
+
+def test_unknown_names_are_refused_with_near_ones():
+    with pytest.raises(UsageError, match=r"Unknown option `hair`. Did you mean `hairs`\? There"):
+        build(Painter, {"hair": 3})
+    with pytest.raises(UsageError, match=r"Unknown option `zzz`\. There are: width, hairs"):
+        build(Painter, {"zzz": 3})
+
+
+def test_an_option_of_an_absent_part_is_refused():
+    message = "Expected `manner=quick-and-dirty` with `length`, got `manner=fine`"
+    with pytest.raises(UsageError, match=message):
+        build(Painter, {"length": 3.0})
+    with pytest.raises(UsageError, match="Expected `manner=fine` with `hairs`"):
+        build(Painter, {"hairs": 3, "manner": "none"})
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"width": 0.0}, "Expected `width` above 0 and below 9, got 0."),
+        ({"width": 9.0}, "Expected `width` above 0 and below 9, got 9."),
+        ({"width": math.nan}, "Expected `width` above 0 and below 9, got nan."),
+        ({"width": "1"}, "Expected `width` to be a number, got '1'."),
+        ({"width": True}, "Expected `width` to be a number, got True."),
+        ({"hairs": 0}, "Expected `hairs` of at least 1, got 0."),
+        ({"hairs": 2.0}, "Expected `hairs` to be a whole number, got 2.0."),
+        ({"hairs": True}, "Expected `hairs` to be a number, got True."),
+        ({"manner": "quick-and-dirty", "length": 31.0}, "between 0 and 30, got 31."),
+        ({"manner": "fime"}, "fine, quick-and-dirty, none; got 'fime'. Did you mean fine?"),
+        ({"manner": 3}, "among fine, quick-and-dirty, none; got 3."),
+        ({"name": 3}, "Expected `name` to be text, got 3."),
+        ({"sizes": [1]}, "Expected `sizes` to be positive whole numbers, got [1]."),
+        ({"sizes": (1, 0)}, "positive whole numbers, got (1, 0)."),
+        ({"sizes": (1.0,)}, "positive whole numbers, got (1.0,)."),
+        ({"careful": 1}, "Expected `careful` to be true or false, got 1."),
+    ],
+)
+def test_values_of_another_kind_or_out_of_range_are_explained(given, message):
+    def checked():
+        painter = build(Painter, given)
+        for part in (painter, painter.tool):
+            for known in own_options(type(part)).values():
+                known.check(getattr(part, known.name))
+
+    with pytest.raises(UsageError, match=re.escape(message)):
+        checked()
+
+
+def test_the_ends_of_a_range_belong_to_it_or_not():
+    known = options_of(Painter)
+    for value in (0, 30, 0.0, 30.0):
+        known["length"].check(value)
+    known["width"].check(8.999)
+    known["sizes"].check(())
+
+
+def test_two_options_of_one_name_are_an_error_of_the_programmer():
+    @dataclass(frozen=True, kw_only=True)
+    class TwoBrushes:
+        hairs: int = option(1, "of its own")
+        brush: Brush = Brush()
+
+    with pytest.raises(TypeError, match="TwoBrushes has two options named hairs"):
+        options_of(TwoBrushes)
+
+
+def test_an_agent_with_two_options_of_one_name_is_an_error():
+    base = agent_class("reinforce-baseline")
+
+    @dataclass(frozen=True, kw_only=True)
+    class Confused(base):
+        critic_epochs: int = option(4, "once more")
+
+    with pytest.raises(TypeError, match="Confused has two options named critic_epochs"):
+        Confused.with_options()
+
+
+def outside(known):
+    """Values that an option must refuse, one for each of its bounds and kinds."""
+    beyond = {
+        "minimum": lambda b: b - 1,
+        "above": lambda b: b,
+        "maximum": lambda b: b + 1,
+        "below": lambda b: b,
+    }
+    values = [beyond[k](b) for k, b in known.bounds.items()]
+    if known.kind in (int, float):
+        values += ["1", True, None, math.nan if known.kind is float else 1.5]
+    elif known.kind is bool:
+        values += [0, "yes"]
+    elif known.choices:
+        values += ["neither", None]
+    elif known.kind == tuple[int, ...]:
+        values += [(0,), 64, "64"]
+    elif known.kind == str | None:
+        values += [3]
+    assert values
+    return values
+
+
+@pytest.mark.parametrize(("name", "known"), EVERY_OPTION, ids=lambda x: getattr(x, "name", x))
+def test_every_option_of_every_agent_refuses_what_is_out_of_its_range(name, known: Option):
+    needed = {} if known.needs is None else dict([known.needs])
+    for value in outside(known):
+        with pytest.raises(UsageError, match=f"Expected `{known.name}` "):
+            agent_class(name).with_options(**needed, **{known.name: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("reinforce-baseline", {"critic_epochs": 2}, "Expected `baseline=value` with `critic_ep"),
+        ("all-actions", {"sampling": "episodes", "segment_steps": 9}, "`sampling=segments` with"),
+        ("all-actions", {"episodes": 9}, "Expected `sampling=episodes` with `episodes`, got"),
+        ("reinforce", {"critic_epochs": 2}, "Unknown option `critic_epochs`"),
+        ("ppo", {"segment_step": 2}, "Unknown option `segment_step`. Did you mean `segment_steps`"),
+        ("reinforce", {"group_size": 2}, "Unknown option `group_size`"),
+        ("rloo", {"episodes": 8, "group_size": 3}, "`group_size` to divide `episodes=8`, got 3"),
+        ("rloo", {"group_size": 1}, "`group_size` of at least 2, for a member is compared"),
+        ("grpo", {"kl_coef": 0.1}, "Expected `reference` with `kl_coef=0.1`, got none"),
+        ("grpo", {"reference": "somewhere"}, "Expected `kl_coef` above 0 with `reference`, got 0"),
+    ],
+)
+def test_options_that_do_not_go_together(name, given, message):
+    with pytest.raises(UsageError, match=message):
+        agent_class(name).with_options(**given)
+
+
+def test_documented_defaults_of_an_absent_part_are_no_error():
+    """LunarLander's defaults set the critic, which another baseline does without."""
+    agent = agent_class("reinforce-baseline").for_env("LunarLander-v3", baseline="batch-mean")
+    assert agent.critic is None
+    assert agent.steps == agent.defaults["LunarLander-v3"]["steps"]
+    episodes = agent_class("all-actions").for_env("CartPole-v1", sampling="episodes")
+    assert episodes.plan.num_rows == episodes.plan.episodes
+
+
+@pytest.mark.parametrize("name", AGENTS)
+def test_every_agent_can_be_built_in_every_case_of_its_defaults(name):
+    agent = agent_class(name)
+    for env in ENVS:
+        for policy in POLICIES:
+            made = agent.for_env(env, policy)
+            assert build(agent, flat(made)) == made
+            assert build(agent, flat(made.as_defined())) == made.as_defined()
+    cases = set(agent.defaults) - {
+        *ENVS,
+        *POLICIES,
+        *(f"{env} {policy}" for env in ENVS for policy in POLICIES),
+    }
+    assert not cases, "are never used"
+    used = {k for case in agent.defaults.values() for k in case} | set(agent.training)
+    assert used <= set(options_of(agent))
+
+
+def values_of(known):
+    """A strategy for what an option may be; small numbers, so that batches stay small."""
+    low = known.bounds.get("minimum", known.bounds.get("above", -9))
+    high = known.bounds.get("maximum", known.bounds.get("below", low + 40))
+    if known.choices:
+        return st.sampled_from(known.choices)
+    if known.kind is int:
+        return st.integers(math.ceil(low), math.floor(high))
+    if known.kind is float:
+        return st.floats(
+            low, high, exclude_min="above" in known.bounds, exclude_max="below" in known.bounds
+        )
+    if known.kind is bool:
+        return st.booleans()
+    if known.kind == tuple[int, ...]:
+        return st.lists(st.integers(1, 99), max_size=3).map(tuple)
+    assert known.kind == str | None
+    return st.none() | st.text(min_size=1)
+
+
+@st.composite
+def valid_options(draw):
+    """An agent's name, and options that go together."""
+    name = draw(st.sampled_from(sorted(AGENTS)))
+    known = options_of(agent_class(name))
+    given = {k: draw(values_of(o)) for k, o in known.items() if draw(st.booleans())}
+    if "group_size" in known:
+        given["group_size"] = draw(st.integers(2, 5))
+        given["episodes"] = given["group_size"] * draw(st.integers(1, 5))
+    if "minibatches" in known:  # its default may be more than a small batch has parts
+        rows = given.setdefault("envs" if "envs" in known else "episodes", 8)
+        given["minibatches"] = draw(st.integers(1, rows))
+    if "ratio" in given and "envs" in known:
+        del given["ratio"]
+    if "kl_coef" in known:
+        kept = draw(st.booleans())
+        given |= {"kl_coef": 0.5, "reference": "a"} if kept else {"kl_coef": 0, "reference": None}
+    if given.get("whole_return"):
+        given.pop("gamma_t", None)
+    for k in list(given):
+        if known[k].needs is not None:
+            chooser, value = known[k].needs
+            if given.get(chooser, known[chooser].default) != value:
+                del given[k]
+    return name, given
+
+
+@given(valid_options())
+def test_building_and_flattening_are_inverse(example):
+    name, given = example
+    agent = agent_class(name)
+    for made in (agent.with_options(**given), agent.for_env("SomeOther-v0", **given)):
+        assert flat(made).items() >= given.items()
+        assert build(agent, flat(made)) == made
+        assert dataclasses.replace(made) == made
+        assert hash(made) == hash(build(agent, flat(made)))
