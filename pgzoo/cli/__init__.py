@@ -53,7 +53,7 @@ class ClearErrors(click.Group):
 @click.group(cls=ClearErrors, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="pgzoo")
 def main() -> None:
-    """A laboratory for policy-gradient methods: train, evaluate and compare.
+    """A laboratory for policy-gradient methods: train, evaluate and measure.
 
     \b
     pgzoo run reinforce --env CartPole-v1     ten seeds at once, with error bars

@@ -148,7 +148,11 @@ def test_wrong_seeds(text, message):
         ("run reinforce --env CartPole-v1 --hidden 64,x", "expected widths such as 64,64"),
         ("run reinforce --env CartPole-v1 --aggregation sums", "'sums' is not one of"),
         ("run reinforce --env CartPole-v1 --group-size 4", "No such option"),
-        ("run reinforce --env CartPole-v1 --device cuda", "found none"),
+        pytest.param(
+            "run reinforce --env CartPole-v1 --device cuda",
+            "found none",
+            marks=pytest.mark.skipif(torch.cuda.is_available(), reason="there is one"),
+        ),
         ("run reinforce --env CartPole-v1 --out afile/run", "writable --out"),
         ("run reinforce --env CartPole-v1 --gamma-t --whole-return", "discount it twice"),
         ("run rloo --env CartPole-v1 --group-size 3", "divide --episodes 16, got 3"),
