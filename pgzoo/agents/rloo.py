@@ -8,8 +8,9 @@ Members of a group share the environment's seed: the start, and on LunarLander t
 stream of engine noise. So each is judged against what its start allows. The estimator is unbiased:
 given the seed, the other members' returns are independent of member k's actions, so the baseline
 has expectation zero against the score function whatever the seed was. Fewer distinct starts pay
-for it: at the same number of episodes the variance is not lower than with independent starts
-(``starts=independent``; the laboratory's study of starts shows it).
+for it: at the same number of episodes its variance is lower than with independent starts
+(``starts=independent``) only where the start decides the level of the return; on CartPole it is
+higher (the laboratory's study of starts).
 """
 
 from __future__ import annotations

@@ -173,7 +173,7 @@ class LabResult:
 
     def _repr_html_(self) -> str:
         m = self.measurement
-        head = f"{m.problem.env}, {m.problem.label}, γ = {m.problem.gamma:g}: g* is {m.reference}"
+        head = f"{m.problem.env}, {m.problem.label}, {m.problem.objective}: g* is {m.reference}"
         columns = ["relative_variance", "direction", "scale", "variance", "verdict"]
         table = self.table
         shown = table[[c for c in columns if c in table]]
