@@ -16,7 +16,7 @@ demo: .venv/installed
 	@echo "    $(BIN)/tensorboard --logdir runs     then open http://localhost:6006"
 
 test: lint
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
