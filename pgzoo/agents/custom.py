@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pgzoo.agents.base import RESCALED, Agent
 from pgzoo.agents.registry import zoo
 from pgzoo.errors import UsageError
+from pgzoo.records.files import digest_of_file
 from pgzoo.sampling.plan import Groups
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def custom_agent(source: str | Callable[..., Any]) -> type[Custom]:
         name = source
         file, _, function_name = source.rpartition(":")
         function = _load_function(Path(file), function_name)
-        digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+        digest = digest_of_file(Path(file))
     fields = {"estimator": staticmethod(function), "name": name, "sha256": digest}
     return dataclasses.dataclass(frozen=True, kw_only=True)(type("Custom", (Custom,), fields))
 

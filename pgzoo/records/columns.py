@@ -34,7 +34,6 @@ LEARNING = {
 }
 """Columns of every line, those that the agent has."""
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-UNIT = "unit_of_independence"
 VARIANCE, SIGNAL = "gradient_variance", "gradient_signal"
 DIAGNOSED = {
     VARIANCE: "trace of the covariance of the gradient estimate",
