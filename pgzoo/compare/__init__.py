@@ -1,0 +1,1 @@
+"""Many runs: statistics over them, figures, a report."""
