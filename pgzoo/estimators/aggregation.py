@@ -8,6 +8,7 @@ from torch import Tensor
 from pgzoo.errors import UsageError
 from pgzoo.estimators.checks import check_fractions, check_tensors
 from pgzoo.estimators.names import AGGREGATIONS, Aggregation
+from pgzoo.estimators.order import powers, sum_in_order
 
 
 def aggregation_weights(mask: Tensor, aggregation: Aggregation) -> Tensor:
@@ -36,9 +37,9 @@ def aggregation_weights(mask: Tensor, aggregation: Aggregation) -> Tensor:
     if aggregation == "sum":
         return weight / rows
     if aggregation == "step-mean":
-        return weight / weight.sum((-2, -1), keepdim=True).clamp(min=1)
+        return weight / mask.sum((-2, -1), keepdim=True).clamp(min=1)
     if aggregation == "trajectory-mean":
-        return weight / (rows * weight.sum(-1, keepdim=True).clamp(min=1))
+        return weight / (rows * mask.sum(-1, keepdim=True).clamp(min=1))
     raise UsageError(f"Expected an aggregation among {AGGREGATIONS}, got {aggregation!r}.")
 
 
@@ -57,8 +58,7 @@ def discount_weights(mask: Tensor, gamma: float) -> Tensor:
     """
     check_tensors("[..., N, T]", mask=mask)
     check_fractions(gamma=gamma)
-    steps = torch.arange(mask.shape[-1], dtype=torch.float32, device=mask.device)
-    return torch.as_tensor(gamma, dtype=torch.float32, device=mask.device) ** steps
+    return powers(gamma, mask.shape[-1]).to(mask.device)
 
 
 def step_mean(x: Tensor, mask: Tensor) -> Tensor:
@@ -72,4 +72,4 @@ def step_mean(x: Tensor, mask: Tensor) -> Tensor:
         ``[...]``; 0 where there is no real step.
     """
     check_tensors("[..., N, T]", x=x, mask=mask)
-    return torch.where(mask, x, 0).sum((-2, -1)) / mask.sum((-2, -1)).clamp(min=1)
+    return sum_in_order(torch.where(mask, x, 0), 2) / mask.sum((-2, -1)).clamp(min=1)

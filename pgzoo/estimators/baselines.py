@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pgzoo.estimators.aggregation import step_mean
 from pgzoo.estimators.checks import check_tensors
+from pgzoo.estimators.order import sum_in_order
 
 
 def batch_mean_baseline(returns: Tensor, mask: Tensor) -> Tensor:
@@ -39,7 +40,7 @@ def time_step_mean_baseline(returns: Tensor, mask: Tensor) -> Tensor:
         ``[..., 1, T]``.
     """
     check_tensors("[..., N, T]", returns=returns, mask=mask)
-    total = torch.where(mask, returns, 0).sum(-2, keepdim=True)
+    total = sum_in_order(torch.where(mask, returns, 0).movedim(-2, -1)).unsqueeze(-2)
     return total / mask.sum(-2, keepdim=True).clamp(min=1)
 
 

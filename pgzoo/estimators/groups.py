@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pgzoo.estimators.checks import check_groups, check_not_negative, check_tensors
+from pgzoo.estimators.order import sum_in_order
 
 
 def leave_one_out(returns: Tensor, group_size: int) -> Tensor:
@@ -50,7 +51,8 @@ def leave_one_out_per_step(returns: Tensor, mask: Tensor, group_size: int) -> Te
     g = torch.where(mask, returns, 0).unflatten(-2, (-1, group_size))
     real = mask.unflatten(-2, (-1, group_size))
     others = real.sum(-2, keepdim=True) - real.to(g.dtype)
-    mean = (g.sum(-2, keepdim=True) - g) / others.clamp(min=1)
+    total = sum_in_order(g.movedim(-2, -1)).unsqueeze(-2)
+    mean = (total - g) / others.clamp(min=1)
     return torch.where(real, g - mean, 0).flatten(-3, -2)
 
 
@@ -73,8 +75,7 @@ def group_center(returns: Tensor, group_size: int) -> Tensor:
     check_groups(returns.shape[-1], group_size)
     if group_size == 1:
         return returns
-    group = returns.unflatten(-1, (-1, group_size))
-    return (group - group.mean(-1, keepdim=True)).flatten(-2)
+    return _centered(returns, group_size).flatten(-2)
 
 
 def group_standardize(returns: Tensor, group_size: int, eps: float = 1e-6) -> Tensor:
@@ -98,6 +99,11 @@ def group_standardize(returns: Tensor, group_size: int, eps: float = 1e-6) -> Te
     check_not_negative(eps=eps)
     if group_size == 1:
         return returns
+    centered = _centered(returns, group_size)
+    variance = sum_in_order(centered.square()).unsqueeze(-1) / (group_size - 1)
+    return (centered / (variance.sqrt() + eps)).flatten(-2)
+
+
+def _centered(returns: Tensor, group_size: int) -> Tensor:
     group = returns.unflatten(-1, (-1, group_size))
-    deviation = group.std(-1, keepdim=True) + eps
-    return ((group - group.mean(-1, keepdim=True)) / deviation).flatten(-2)
+    return group - sum_in_order(group).unsqueeze(-1) / group_size

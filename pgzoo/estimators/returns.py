@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pgzoo.estimators.checks import check_fractions, check_tensors
+from pgzoo.estimators.order import powers, sum_in_order
 
 
 def returns_to_go(reward: Tensor, mask: Tensor, gamma: float) -> Tensor:
@@ -44,8 +45,7 @@ def episode_return(reward: Tensor, mask: Tensor, gamma: float) -> Tensor:
     """
     check_tensors("[..., N, T]", reward=reward, mask=mask)
     check_fractions(gamma=gamma)
-    steps = torch.arange(reward.shape[-1], dtype=reward.dtype, device=reward.device)
-    return (torch.where(mask, reward, 0) * gamma**steps).sum(-1)
+    return sum_in_order(torch.where(mask, reward, 0) * powers(gamma, reward.shape[-1]).to(reward))
 
 
 def td_errors(

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from pgzoo.estimators.checks import check_clip, check_tensors
+from pgzoo.estimators.order import sum_in_order
 
 
 def score_function_surrogate(log_prob: Tensor, psi: Tensor) -> Tensor:
@@ -56,7 +57,7 @@ def trajectory_ratio(log_prob: Tensor, old_log_prob: Tensor, mask: Tensor) -> Te
     check_tensors("[..., T]", log_prob=log_prob, old_log_prob=old_log_prob, mask=mask)
     log_prob = torch.where(mask, log_prob, 0)
     fixed = log_prob.detach()
-    total = torch.where(mask, fixed - old_log_prob, 0).sum(-1, keepdim=True)
+    total = sum_in_order(torch.where(mask, fixed - old_log_prob, 0)).unsqueeze(-1)
     mean = total / mask.sum(-1, keepdim=True).clamp(min=1)
     return mean.exp() * (log_prob - fixed).exp()
 

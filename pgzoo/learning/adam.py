@@ -8,6 +8,7 @@ state is data.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from math import log
 
 import torch
 from torch import Tensor
@@ -53,9 +54,14 @@ def adam_descent(
     count = state.count + 1
     mean = torch.lerp(state.mean, gradient, 1 - BETA1)
     square = BETA2 * state.square + (1 - BETA2) * gradient.square()
-    denominator = (square / (1 - BETA2**count)).sqrt_().add_(EPS)
-    step = learning_rate / (1 - BETA1**count)
+    denominator = (square / _one_less_power(BETA2, count)).sqrt_().add_(EPS)
+    step = learning_rate / _one_less_power(BETA1, count)
     return params - step * mean / denominator, AdamState(mean, square, count)
+
+
+def _one_less_power(beta: float, count: Tensor) -> Tensor:
+    """1 − β^n. A float's power is rounded otherwise where it fills the processor's lanes."""
+    return (1 - (count.double() * log(beta)).exp()).to(count.dtype)
 
 
 def clip_rows(gradient: Tensor, max_norm: float) -> tuple[Tensor, Tensor]:

@@ -13,6 +13,7 @@ from torch import Tensor
 from pgzoo.agents.base import Agent
 from pgzoo.agents.critics import Critic
 from pgzoo.estimators import explained_variance
+from pgzoo.estimators.order import sum_in_order
 from pgzoo.learning.adam import AdamState, adam_descent, adam_init, clip_rows
 from pgzoo.learning.gradients import policy_gradient, weigh
 from pgzoo.policies.model import Model, Outputs, value_of_action
@@ -201,13 +202,11 @@ class _History:
         self._real.append(real)
 
     def means(self) -> Metrics:
-        real = torch.stack(self._real)
-        if bool(real.all()):
-            return {k: torch.stack([f[k] for f in self._figures]).mean(0) for k in self._figures[0]}
+        real = torch.stack(self._real, dim=-1)
 
         def mean(name: str) -> Tensor:
-            values = torch.stack([f[name] for f in self._figures])
-            return torch.where(real, values, 0).sum(0) / real.sum(0)
+            values = torch.stack([f[name] for f in self._figures], dim=-1)
+            return sum_in_order(torch.where(real, values, 0)) / real.sum(-1)
 
         return {k: mean(k) for k in self._figures[0]}
 
@@ -259,7 +258,7 @@ def fit_critic(
         phi = parameters.values.detach().requires_grad_()
         value = value_of_action(network.apply(phi, obs), action)
         terms = torch.where(real, critic.loss(value, old_value, wanted), 0)
-        loss = terms.sum(1) / real.sum(1).clamp(min=1)
+        loss = sum_in_order(terms) / real.sum(1).clamp(min=1)
         (gradient,) = torch.autograd.grad(loss.sum(), phi)
         parameters = _descend(parameters, gradient, rate, real.any(1))
         if number >= (epochs - 1) * parts:

@@ -11,14 +11,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import prod
-from typing import Literal, Protocol
+from math import ceil, gcd, log2, prod
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
 from gymnasium import spaces
 from pgzoo_envs import EnvInfo
 from torch import Tensor
+from torch.autograd.function import once_differentiable
 from torch.nn.utils.rnn import pad_sequence
 
 Forward = Callable[[Tensor], Tensor]
@@ -26,7 +27,13 @@ Pullback = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
 """Directions ``[B, out]``, weights ``[E, B]`` and the lengths of K parts of the B observations to
 Σ_b w_eb (∂out_b/∂θ)ᵀ direction_b over each part, ``[K, E, P]``."""
 
-ROWS_IN_CACHE = 4096
+ROWS_IN_CACHE = 2048
+ROWS_OF_PRODUCT = 128
+"""Rows whose part of a weight's gradient is one matrix product."""
+LANES = 32
+"""Floats that the widest processors take at once."""
+LEAST_PRODUCT = 400
+"""Multiplications below which torch has another kernel for matrix products."""
 POLICY_OUTPUT_GAIN, CRITIC_OUTPUT_GAIN = 0.01, 1.0
 
 
@@ -94,28 +101,24 @@ class MLP:
         return torch.as_tensor(np.stack(rows), dtype=torch.float32)
 
     def apply(self, theta: Tensor, obs: Tensor) -> Tensor:
-        """Outputs ``[S, ..., out]`` for observations ``[S, ..., *obs]``."""
-        return self.bind(theta)(obs)
+        """Outputs ``[S, ..., out]`` for observations ``[S, ..., *obs]``; differentiable in θ."""
+        if not (torch.is_grad_enabled() and theta.requires_grad):
+            return self.bind(theta)(obs)
+        rows = self._rows(theta, obs)
+        outputs: Tensor = _MLPFunction.apply(theta, _padded_rows(rows, ROWS_OF_PRODUCT), self)
+        return outputs[:, : rows.shape[1]].reshape(*self._batch(obs), self.sizes[-1])
 
     def bind(self, theta: Tensor) -> Forward:
         """The function of the observations alone, with θ cut into layers once for many calls."""
-        layers = self._layers(theta)
+        layers = self._layers(theta.detach())
+        least = self._least_rows()
 
-        def outputs(x: Tensor) -> Tensor:
-            x = x.to(theta.dtype)
-            for i, (bias, weight) in enumerate(layers):
-                x = torch.baddbmm(bias, x, weight)
-                if i < len(layers) - 1:
-                    x = x.tanh_()  # in place: nothing else needs the sum
-            return x
-
+        @torch.no_grad()
         def forward(obs: Tensor) -> Tensor:
-            batch = obs.shape[: obs.ndim - self.obs_ndim]
-            x = self._inputs(obs).view(batch[0], prod(batch[1:]), self.sizes[0])
-            if torch.is_grad_enabled() or x.shape[:2].numel() <= ROWS_IN_CACHE:
-                return outputs(x).view(*batch, self.sizes[-1])
-            pieces = x.split(max(1, ROWS_IN_CACHE // len(x)), dim=1)
-            return torch.cat([outputs(piece) for piece in pieces], dim=1).view(*batch, -1)
+            rows = self._rows(theta, obs)
+            pieces = [_forward(layers, x)[-1] for x in _pieces(_padded_rows(rows, least))]
+            outputs = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+            return outputs[:, : rows.shape[1]].reshape(*self._batch(obs), self.sizes[-1])
 
         return forward
 
@@ -127,13 +130,8 @@ class MLP:
     @torch.no_grad()
     def linearize(self, theta: Tensor, obs: Tensor) -> tuple[Tensor, Pullback]:
         """See ``Network.linearize``."""
-        layers = [(bias[0], weight[0]) for bias, weight in self._layers(theta.unsqueeze(0))]
-        inputs = [self._inputs(obs).to(theta.dtype)]
-        for bias, weight in layers[:-1]:
-            # tanh x = 2σ(2x) − 1, and torch's σ is ten times as fast as its tanh.
-            x = torch.addmm(bias, inputs[-1], weight).mul_(2).sigmoid_()
-            inputs.append(x.mul_(2).sub_(1))
-        output = torch.addmm(layers[-1][0], inputs[-1], layers[-1][1])
+        layers = self._layers(theta.unsqueeze(0))
+        *inputs, output = (x[0] for x in _forward(layers, self._rows(theta, obs.unsqueeze(0))))
 
         def of_block(delta: Tensor, weights: Tensor, parts: Sequence[int], rows: slice) -> Tensor:
             w = _padded(weights.T, parts).transpose(1, 2).contiguous()
@@ -143,8 +141,7 @@ class MLP:
                 d = _padded(delta, parts)
                 sums += [w @ d, _weighted_products(_padded(x, parts), d, w)]
                 if i:
-                    back = delta @ layers[i][1].T
-                    delta = back.addcmul_(x.square(), back, value=-1)
+                    delta = _through_tanh(delta @ layers[i][1][0].T, x)
             return torch.cat(sums[::-1], dim=-1)
 
         @torch.no_grad()
@@ -166,11 +163,95 @@ class MLP:
             for weight, bias, (n, m) in zip(parts[::2], parts[1::2], shapes, strict=True)
         ]
 
-    def _inputs(self, obs: Tensor) -> Tensor:
-        """Observations as rows ``[..., n]`` of one axis each."""
+    def _batch(self, obs: Tensor) -> torch.Size:
+        return obs.shape[: obs.ndim - self.obs_ndim]
+
+    def _rows(self, theta: Tensor, obs: Tensor) -> Tensor:
+        """Observations ``[S, ..., *obs]`` as rows ``[S, B, n]`` of θ's type."""
+        replicas, *batch = self._batch(obs)
         if self.obs_ndim == 0:
-            return torch.nn.functional.one_hot(obs, self.sizes[0])
-        return obs.reshape(-1, self.sizes[0])
+            obs = torch.nn.functional.one_hot(obs, self.sizes[0])
+        return obs.reshape(replicas, prod(batch), self.sizes[0]).to(theta.dtype)
+
+    def _least_rows(self) -> int:
+        """Rows of which a multiple is multiplied: see ``_padded_rows``."""
+        products = [n * max(2, m) for n, m in pairwise(self.sizes)]
+        activations = gcd(LANES, *self.sizes[1:-1])
+        return max(LANES // activations, 2 ** ceil(log2(max(4, LEAST_PRODUCT / min(products)))))
+
+
+class _MLPFunction(torch.autograd.Function):
+    """An MLP as one node of the graph: forward and backward piece by piece, in the cache.
+
+    Layer by layer over a whole batch, every activation would travel to memory and back several
+    times. Rows come in multiples of ``ROWS_OF_PRODUCT``.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, theta: Tensor, rows: Tensor, network: MLP) -> Tensor:
+        layers = network._layers(theta)
+        ctx.network, ctx.pieces = network, [_forward(layers, x) for x in _pieces(rows)]
+        ctx.save_for_backward(theta)
+        return torch.cat([piece.pop() for piece in ctx.pieces], dim=1)
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, direction: Tensor) -> tuple[Tensor, None, None]:
+        (theta,) = ctx.saved_tensors
+        gradient = torch.zeros_like(theta)
+        layers, of_layers = ctx.network._layers(theta), ctx.network._layers(gradient)
+        first = 0
+        for inputs in ctx.pieces:
+            delta = direction[:, first : (first := first + inputs[0].shape[1])]
+            for i in reversed(range(len(layers))):
+                bias, weight = of_layers[i]
+                products = (x.split(ROWS_OF_PRODUCT, dim=1) for x in (inputs[i], delta))
+                for x, d in zip(*products, strict=True):
+                    weight += (x.transpose(1, 2) @ _columns(d))[..., : weight.shape[2]]
+                    bias += d.sum(1, keepdim=True)
+                if i:
+                    delta = _through_tanh(delta @ layers[i][1].transpose(1, 2), inputs[i])
+        return gradient, None, None
+
+
+def _forward(layers: Sequence[tuple[Tensor, Tensor]], x: Tensor) -> list[Tensor]:
+    """Inputs of all layers, and the outputs: ``[S, B, ·]`` each."""
+    inputs = [x]
+    for bias, weight in layers[:-1]:
+        # tanh x = 2σ(2x) − 1, and torch's σ is five times as fast as its tanh.
+        x = torch.baddbmm(bias, x, weight, beta=2, alpha=2).sigmoid_()
+        inputs.append(x.mul_(2).sub_(1))
+    bias, weight = layers[-1]
+    return [*inputs, torch.baddbmm(bias, x, _columns(weight))[..., : weight.shape[2]]]
+
+
+def _columns(x: Tensor) -> Tensor:
+    """A single column twice: for one replica torch multiplies one column by another kernel."""
+    return x.expand(-1, -1, 2) if x.shape[2] == 1 else x
+
+
+def _through_tanh(gradient: Tensor, output: Tensor) -> Tensor:
+    """The gradient before a tanh, from the one after it and the tanh's output; in place."""
+    return gradient.addcmul_(output.square(), gradient, value=-1)
+
+
+def _padded_rows(rows: Tensor, multiple: int) -> Tensor:
+    """Rows ``[S, B, n]``, and zeros up to the next multiple.
+
+    A replica's result must not depend on its company, in no bit, and how many rows it has with
+    padding does. Of few rows a product is found by another kernel; sums of weights' gradients are
+    added up in another order where their length differs; and σ is rounded otherwise in the last
+    entries of a tensor, which do not fill the processor's lanes. (Where a layer's width is odd, one
+    replica's products may still differ from many replicas' in the last bit.)
+    """
+    missing = -rows.shape[1] % multiple
+    return torch.nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows
+
+
+def _pieces(rows: Tensor) -> Sequence[Tensor]:
+    """Rows ``[S, B, n]``, as many at once as stay in the cache."""
+    products = max(1, ROWS_IN_CACHE // (len(rows) * ROWS_OF_PRODUCT))
+    return rows.split(products * ROWS_OF_PRODUCT, dim=1)
 
 
 def _blocks(lengths: Sequence[int]) -> Iterator[list[int]]:

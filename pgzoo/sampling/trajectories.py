@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pgzoo.estimators.order import sum_in_order
+
 
 @dataclass(frozen=True)
 class Trajectories:
@@ -106,6 +108,6 @@ class FinishedEpisodes:
 
 def finished_episodes(trajectories: Trajectories) -> list[FinishedEpisodes]:
     """Per replica, the episodes of a batch of complete episodes."""
-    returns = torch.where(trajectories.mask, trajectories.reward, 0).double().sum(2)
+    returns = sum_in_order(torch.where(trajectories.mask, trajectories.reward, 0).double())
     lengths = trajectories.mask.sum(2)
     return [FinishedEpisodes(r.tolist(), n.tolist()) for r, n in zip(returns, lengths, strict=True)]

@@ -87,6 +87,10 @@ def test_a_replicas_run_does_not_depend_on_its_company(tmp_path, agent, policy):
     among = run(tmp_path / "among", small_config(agent, seeds=(2, 4, 9), policy_kind=policy))
     assert alone["env_steps_per_seed"][0] == among["env_steps_per_seed"][1]
     assert alone["eval_mean"][0] == among["eval_mean"][1]
+    of_alone, of_among = (
+        RunFolder.open(tmp_path / name).load_checkpoint()[0] for name in ("alone", "among")
+    )
+    assert torch.equal(of_alone["policy.values"][0], of_among["policy.values"][1])
 
 
 @pytest.mark.parametrize("env", ["FrozenLake-v1", "CliffWalking-v1"])

@@ -50,6 +50,52 @@ def test_one_backward_pass_gives_every_replicas_own_gradient():
         torch.testing.assert_close(leaf.grad[s], alone.grad[0])
 
 
+def plain(network, theta, obs):
+    """The same function, left to autograd."""
+    x, at = obs, 0
+    for n, m in pairwise(network.sizes):
+        weight = theta[:, at : at + n * m].view(-1, n, m)
+        x = x @ weight + theta[:, at + n * m : at + (n + 1) * m].unsqueeze(1)
+        at += (n + 1) * m
+        x = x if at == network.num_params else x.tanh()
+    return x
+
+
+@pytest.mark.parametrize("sizes", [(4, 2), (3, 8, 5), (4, 64, 64, 2), (4, 16, 1)])
+@pytest.mark.parametrize("rows", [1, 127, 300, 2_500])
+def test_the_gradient_in_pieces_is_that_of_autograd(sizes, rows):
+    network = MLP(sizes)
+    theta = torch.randn(3, network.num_params, dtype=torch.float64).requires_grad_()
+    obs = torch.randn(3, rows, sizes[0], dtype=torch.float64)
+    weights = torch.randn(3, rows, sizes[-1], dtype=torch.float64)
+    gradients = [
+        torch.autograd.grad((f(theta, obs) * weights).sum(), theta)[0]
+        for f in (network.apply, lambda theta, obs: plain(network, theta, obs))
+    ]
+    torch.testing.assert_close(*gradients, rtol=1e-10, atol=1e-10)
+
+
+@pytest.mark.parametrize("sizes", [(4, 2), (4, 16, 1), (4, 64, 64, 2), (8, 64, 64, 4)])
+@pytest.mark.parametrize("rows", [1, 3, 40, 127, 130, 700])
+def test_company_and_padding_change_no_bit(sizes, rows):
+    network = MLP(sizes)
+    theta = torch.randn(3, network.num_params) / 4
+    obs, weights = torch.randn(3, 900, sizes[0]), torch.randn(3, 900, sizes[-1])
+    obs[:, rows:], weights[:, rows:] = 0, 0
+
+    def gradient_and_outputs(replicas, length):
+        leaf = theta[replicas].clone().requires_grad_()
+        out = network.apply(leaf, obs[replicas, :length])
+        (gradient,) = torch.autograd.grad((out * weights[replicas, :length]).sum(), leaf)
+        return gradient, out[:, :rows], network.apply(theta[replicas], obs[replicas, :length])
+
+    together = gradient_and_outputs(slice(0, 3), 900)
+    for s in range(3):
+        alone = gradient_and_outputs(slice(s, s + 1), rows)
+        for own, among in zip(alone, together, strict=True):
+            assert torch.equal(own[0], among[s][:rows] if own.ndim == 3 else among[s])
+
+
 def test_initialisation_depends_on_the_replicas_generator_alone():
     network = MLP((4, 16, 2))
     many = network.init(generators(3, 4, 5))
