@@ -34,9 +34,11 @@ __all__ = [
     "ReplicatedCartPole",
     "ReplicatedVectorEnv",
     "SequentialVectorEnv",
+    "available_processors",
     "describe",
     "make",
     "make_single",
+    "use_processors",
 ]
 
 ROWS_WORTH_A_PROCESS = 8
@@ -124,7 +126,7 @@ def _make(spec: EnvSpec, num_envs: int, processes: int | None) -> ReplicatedVect
     ):
         return ReplicatedCartPole(num_envs, spec.max_episode_steps)
     if processes is None:
-        processes = min(_available_processors(), num_envs // ROWS_WORTH_A_PROCESS)
+        processes = min(available_processors(), num_envs // ROWS_WORTH_A_PROCESS)
     if processes > 1 and isinstance(spec.entry_point, str):
         return ProcessVectorEnv(spec, num_envs, processes)
     return SequentialVectorEnv(partial(make_single, spec), num_envs)
@@ -158,7 +160,19 @@ def _spec(env_id: str, max_episode_steps: int | None) -> EnvSpec:
     return spec
 
 
-def _available_processors() -> int:
+_most_processors: int | None = None
+
+
+def use_processors(count: int) -> None:
+    """Let this process's environments use so many processors, whatever the machine has."""
+    global _most_processors
+    _most_processors = count
+
+
+def available_processors() -> int:
+    """Processors that this process may use."""
+    if _most_processors is not None:
+        return _most_processors
     if hasattr(os, "sched_getaffinity"):  # a container's share, where the system can tell
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

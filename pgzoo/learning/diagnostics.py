@@ -50,16 +50,18 @@ class Diagnostician:
 
     A diagnosis costs several times what learning from the same batch does. So each is of one
     replica, or of as many as have four blocks between them, in turn; what is shown is pooled over
-    all of them anyway.
+    all of them anyway. When it is a replica's turn depends on its own steps and its place in the
+    run alone, not on how far the others are.
 
     Args:
         agent: whose training is watched.
         times: diagnoses in a run, spread evenly over its steps; 0: none.
         compare: whether the other estimators that fit are diagnosed on the same batches.
+        replicas: of the whole run, who take turns.
     """
 
-    def __init__(self, agent: Agent, times: int, compare: bool) -> None:
-        self._times = times
+    def __init__(self, agent: Agent, times: int, compare: bool, replicas: int) -> None:
+        self._times, self._replicas = times, replicas
         self._agent = agent.as_defined()
         units = agent.plan.num_rows // agent.plan.group_size
         self.at_once = -(-LEAST_BLOCKS // min(units, MOST_BLOCKS))
@@ -73,20 +75,35 @@ class Diagnostician:
         compared = [c(name) for name in self._others for c in (variance_column, signal_column)]
         return [*DIAGNOSED, *compared]
 
-    def figures(self, outputs: Outputs, theta: Tensor, shares: tuple[float, float]) -> Metrics:
+    def is_due(self, position: int, before: int, after: int) -> bool:
+        """Whether an iteration takes a replica past a diagnosis that it has a turn in.
+
+        There is one at the start of its training, and one after every part of it.
+
+        Args:
+            position: of the replica in the run.
+            before: environment steps that it had taken before the iteration.
+            after: and after it.
+        """
+        if not self._times:
+            return False
+        budget, k = self._agent.steps, self.at_once
+        first, last = (self._times * min(n, budget) // budget for n in (before, after))
+        due = range(first + (before > 0), last + 1)
+        return any((position - n * k) % self._replicas < k for n in due)
+
+    def figures(self, outputs: Outputs, theta: Tensor, turn: Sequence[int]) -> Metrics:
         """What there is to say of an iteration, ``[S]`` each; NaN of replicas whose turn it is not.
 
         Args:
             outputs: of the batch, under the policies that collected it.
             theta: parameters after the update, ``[S, P]``.
-            shares: of the run that is done, before and after the iteration.
+            turn: the replicas, of these S, whose turn it is.
         """
         replicas = len(theta)
-        due, k = self._due(*shares), self.at_once
-        turn = {(n * k + i) % replicas for n in due for i in range(k)}
         if not turn:
             return {}
-        index = torch.tensor(sorted(turn), device=theta.device)
+        index = torch.tensor(turn, device=theta.device)
         if len(turn) < replicas:
             outputs, theta = _of_replicas(outputs, index), theta[index]
         found = diagnose(self._agent, outputs) | drift(outputs, theta)
@@ -95,13 +112,6 @@ class Diagnostician:
             found |= {variance_column(name): variance, signal_column(name): signal}
         nothing = theta.new_full((replicas,), torch.nan)
         return {k: nothing.index_copy(0, index, v.to(nothing)) for k, v in found.items()}
-
-    def _due(self, before: float, after: float) -> range:
-        """Numbers of the diagnoses that are due: one at the start, and one after every part."""
-        if not self._times:
-            return range(0)
-        first, last = (int(self._times * share + 1e-9) for share in (before, after))
-        return range(first + (before > 0), last + 1)
 
 
 def _of_replicas(outputs: Outputs, index: Tensor) -> Outputs:

@@ -15,6 +15,7 @@ from typing import Any
 from pgzoo.errors import UsageError
 from pgzoo.learning.evaluate import EPISODES, evaluate
 from pgzoo.learning.progress import Clock, Report
+from pgzoo.learning.snapshots import take_snapshots
 from pgzoo.learning.state import TrainState
 from pgzoo.learning.trainer import Iteration, Trainer, make_collector
 from pgzoo.learning.update import Networks
@@ -23,9 +24,9 @@ from pgzoo.records.intervals import share_interval
 from pgzoo.records.metrics_file import MetricsFile
 from pgzoo.records.run_folder import RunFolder
 from pgzoo.records.tensorboard import Dashboard
+from pgzoo.records.times_file import TimesFile
 
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
-PERCENT_BETWEEN_SNAPSHOTS = 10
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -57,8 +58,7 @@ def run_training(
     try:
         with folder.training():
             state = _starting_state(trainer, folder)
-            clock = Clock(state, folder.load_seconds(), trainer.agent.steps)
-            state = _train(trainer, folder, state, clock, callback)
+            state, clock = _train(trainer, folder, state, callback)
             if state.running:
                 return None
             summary = _summary(trainer, state, clock.seconds())
@@ -108,11 +108,12 @@ def _train(
     trainer: Trainer,
     folder: RunFolder,
     state: TrainState,
-    clock: Clock,
     callback: Callable[[Report], Any],
-) -> TrainState:
+) -> tuple[TrainState, Clock]:
     budget = trainer.agent.steps
     metrics_file = MetricsFile(folder, state.metrics_size)
+    times = TimesFile(folder, state.iteration)
+    clock = Clock(state, times.seconds, budget)
     dashboard = Dashboard(
         folder.path,
         {r.seed: r.env_steps for r in state.replicas},
@@ -125,25 +126,27 @@ def _train(
         metrics_file.sync()
         dashboard.flush()
         folder.save_checkpoint(*state.to_checkpoint())
-        folder.save_seconds(clock.seconds())
 
-    def snapshot(percentages: range) -> None:
-        if percentages:
-            folder.save_snapshot(percentages[-1], state.learners.policy.values)
+    def with_snapshots(before: TrainState | None, state: TrainState) -> TrainState:
+        state, whole = take_snapshots(before, state, budget)
+        for percent, theta in whole.items():
+            folder.save_snapshot(percent, theta)
+        return state
 
     try:
-        save(state)  # a reference policy, too, is safe from here on
         if state.iteration == 0:
-            snapshot(range(1))
+            state = with_snapshots(None, state)
+        save(state)  # a reference policy, too, is safe from here on
         saved = time.monotonic()
         while state.running:
             before = state
             after, iteration = trainer.iterate(state)
             lines = _metrics_lines(trainer, iteration)
             metrics_file.append(lines)
+            times.append(iteration.number, clock.seconds())
             dashboard.add(lines, after.steps // len(after.replicas))
+            after = with_snapshots(before, after)
             state = dataclasses.replace(after, metrics_size=metrics_file.size)
-            snapshot(_snapshots_due(before.share(budget), state.share(budget)))
             if callback(clock.report(before, state)) is True:
                 break
             if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
@@ -155,8 +158,9 @@ def _train(
         raise
     finally:
         dashboard.close()
+        times.close()
         metrics_file.close()
-    return state
+    return state, clock
 
 
 def _metrics_lines(trainer: Trainer, iteration: Iteration) -> list[dict[str, Any]]:
@@ -178,13 +182,6 @@ def _metrics_lines(trainer: Trainer, iteration: Iteration) -> list[dict[str, Any
         )
         if replica.failed is None
     ]
-
-
-def _snapshots_due(before: float, after: float) -> range:
-    """Percentages, in steps of ``PERCENT_BETWEEN_SNAPSHOTS``, that an iteration has passed."""
-    step = PERCENT_BETWEEN_SNAPSHOTS
-    first, last = (int(100 * share + 1e-9) // step * step for share in (before, after))
-    return range(first + step, last + step, step)
 
 
 def _summary(trainer: Trainer, state: TrainState, seconds: float) -> dict[str, Any]:
@@ -212,10 +209,11 @@ def _summary(trainer: Trainer, state: TrainState, seconds: float) -> dict[str, A
         returns=returns,
         steps_to_threshold=[r.steps_to_threshold for r in state.replicas],
         failed=[r.failed for r in state.replicas],
-        solved_interval=_share_ends,
+        solved_interval=share_ends,
     )
 
 
-def _share_ends(successes: int, total: int) -> tuple[float, float]:
+def share_ends(successes: int, total: int) -> tuple[float, float]:
+    """Ends of the 95% interval of a probability."""
     interval = share_interval(successes, total)
     return interval.low, interval.high

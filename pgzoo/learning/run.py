@@ -28,6 +28,7 @@ from pgzoo.policies.networks import Network, make_policy
 from pgzoo.policies.policy import Policy
 from pgzoo.records.config import POLICY_KINDS, RunConfig
 from pgzoo.records.run_folder import METRICS, RunFolder
+from pgzoo.records.times_file import HEADER, read_times
 from pgzoo.records.words import in_words
 
 if TYPE_CHECKING:
@@ -173,6 +174,30 @@ def choose_device(name: str) -> str:
     return "cuda" if available and name != "cpu" else "cpu"
 
 
+def device_here(config: RunConfig) -> str:
+    """The run's own device, or the CPU if that is not to be had here."""
+    return choose_device("cpu" if config.device == "cpu" else "auto")
+
+
+def agent_of(config: RunConfig, agent: AgentName) -> type[Agent]:
+    """The class of a run's agent, by the name or function that it was started with.
+
+    Raises:
+        UsageError: if it is another one, or has changed since.
+    """
+    kind = agent_class(agent)
+    if kind.name != config.agent:
+        raise UsageError(
+            f"Expected the agent that the run was started with, {config.agent}, got {kind.name}."
+        )
+    if getattr(kind, "sha256", None) != config.estimator_sha256:
+        raise UsageError(
+            f"Expected {config.agent} as it was when the run was started; its source has "
+            "changed since. Restore it, or start a new run."
+        )
+    return kind
+
+
 def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(s) for s in seeds)
     if not 0 < len(chosen) <= MOST_SEEDS or min(chosen) < 0:
@@ -224,6 +249,13 @@ class Run:
         if not self._folder.has_metrics:
             raise UsageError(f"{self.path} has no metrics yet: no iteration is complete.")
         return pd.read_csv(self.path / METRICS)
+
+    @property
+    def times(self) -> pd.DataFrame:
+        """``times.csv``: in how many seconds since the run began each iteration was over."""
+        import pandas as pd
+
+        return pd.DataFrame(read_times(self._folder), columns=list(HEADER))
 
     def evaluate(self, episodes: int = EPISODES, *, greedy: bool = False) -> pd.DataFrame:
         """Returns of fresh episodes ``[episodes, S]``, a column for each seed; the run stays as is.
@@ -286,8 +318,7 @@ class Run:
         return load_state(self._folder, Networks(self._network()), device)
 
     def _device(self) -> str:
-        """The run's own, or the CPU if that is not to be had here."""
-        return choose_device("cpu" if self.config.device == "cpu" else "auto")
+        return device_here(self.config)
 
     def _network(self) -> Network:
         hidden = self.config.hyperparameters["hidden"]
@@ -326,17 +357,7 @@ class Run:
                 f"Expected the function that {config.agent} names: this run is of an estimator of "
                 "somebody's own. Give it to `resume`."
             )
-        kind = agent_class(config.agent if agent is None else agent)
-        if kind.name != config.agent:
-            raise UsageError(
-                f"Expected the agent that the run was started with, {config.agent}, got "
-                f"{kind.name}."
-            )
-        if getattr(kind, "sha256", None) != config.estimator_sha256:
-            raise UsageError(
-                f"Expected {config.agent} as it was when the run was started; its source has "
-                "changed since. Restore it, or start a new run."
-            )
+        kind = agent_of(config, config.agent if agent is None else agent)
         made = build(kind, config.hyperparameters)
         self.go_on(Trainer(config, made, self._device()), progress, callback)
         return self

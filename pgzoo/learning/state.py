@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import Tensor
@@ -72,7 +73,9 @@ class TrainState:
         iteration: iterations done.
         replicas: one for each seed.
         learners: their parameters.
-        ongoing: where segments stand, if the agent learns from them.
+        ongoing: where segments stand, if the agent learns from them and somebody goes on.
+        pending: snapshots that some replicas have come to and others not yet, by percent:
+            parameters ``[S, P]``, zeros in the rows that are missing.
         metrics_size: length of ``metrics.csv`` in bytes.
     """
 
@@ -80,6 +83,7 @@ class TrainState:
     replicas: tuple[Replica, ...]
     learners: Learners
     ongoing: Ongoing | None = None
+    pending: Mapping[int, Tensor] = field(default_factory=dict)
     metrics_size: int = 0
 
     @property
@@ -107,6 +111,7 @@ class TrainState:
             parts["reference"] = {"values": self.learners.reference}
         if self.ongoing is not None:
             parts["ongoing"] = self.ongoing.tensors()
+        parts["pending"] = {str(percent): rows for percent, rows in self.pending.items()}
         tensors = {f"{part}.{k}": v for part, named in parts.items() for k, v in named.items()}
         state = {
             "iteration": self.iteration,
@@ -145,5 +150,6 @@ class TrainState:
                 part("reference", device).get("values"),
             ),
             ongoing=Ongoing.from_tensors(ongoing) if ongoing else None,
+            pending={int(percent): rows for percent, rows in part("pending", device).items()},
             metrics_size=state["metrics_size"],
         )

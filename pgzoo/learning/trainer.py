@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -51,12 +52,15 @@ class Trainer:
         config: what to run.
         agent: made of its hyperparameters.
         device: where networks run.
+        run: seeds of the run that these are a part of; None: these are all.
 
     Raises:
         UsageError, pgzoo_envs.EnvError: for what cannot be trained.
     """
 
-    def __init__(self, config: RunConfig, agent: Agent, device: str) -> None:
+    def __init__(
+        self, config: RunConfig, agent: Agent, device: str, run: Sequence[int] | None = None
+    ) -> None:
         self.config, self.agent, self.device = config, agent, device
         self.env = describe_env(config)
         if agent.plan.complete and self.env.max_episode_steps is None:
@@ -71,7 +75,11 @@ class Trainer:
         self.networks = Networks(policy, critic)
         self._collector = make_collector(config, device)
         self._confirming = make_collector(config, device)
-        self._diagnostician = Diagnostician(agent, config.diagnostics, config.compare_estimators)
+        run = config.seeds if run is None else run
+        self._positions = {seed: i for i, seed in enumerate(run)}
+        self._diagnostician = Diagnostician(
+            agent, config.diagnostics, config.compare_estimators, len(run)
+        )
 
     def initial_state(self) -> TrainState:
         """Fresh replicas."""
@@ -167,11 +175,19 @@ class Trainer:
             iteration=state.iteration + 1,
             replicas=tuple(everyone.values()),
             learners=state.learners.with_rows(index[kept], learners.rows(kept)),
-            ongoing=ongoing,
         )
-        shares = state.share(self.agent.steps), new_state.share(self.agent.steps)
-        metrics |= self._diagnostician.figures(outputs, learners.policy.values, shares)
+        new_state = dataclasses.replace(new_state, ongoing=ongoing if new_state.running else None)
+        turn = [
+            i
+            for i, (b, a) in enumerate(zip(replicas, after, strict=True))
+            if a.failed is None and self._is_due(b, a)
+        ]
+        metrics |= self._diagnostician.figures(outputs, learners.policy.values, turn)
         return new_state, Iteration(state.iteration, after, finished, metrics)
+
+    def _is_due(self, before: Replica, after: Replica) -> bool:
+        position = self._positions[after.seed]
+        return self._diagnostician.is_due(position, before.env_steps, after.env_steps)
 
     def _advance(
         self, replica: Replica, steps: int, finished: FinishedEpisodes, healthy: bool, number: int

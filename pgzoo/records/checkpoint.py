@@ -41,7 +41,9 @@ STATE = {
     "replicas": Kind("a list", lambda v: isinstance(v, list)),
 }
 """What every state has, and every replica in it; there may be more."""
-PER_SEED = re.compile(r"(policy|critic|reference)\.|ongoing\.(episode|length|returns|ended)$")
+PER_SEED = re.compile(
+    r"(policy|critic|reference|pending)\.|ongoing\.(episode|length|returns|ended)$"
+)
 """Names of tensors that have a row for each seed."""
 
 

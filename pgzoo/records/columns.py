@@ -167,6 +167,47 @@ def run_summary(
     }
 
 
+OF_EACH_SEED = (
+    "env_steps_per_seed",
+    "eval_mean",
+    "eval_std",
+    "eval_standard_error",
+    "solved",
+    "steps_to_threshold",
+    "failed",
+)
+"""Fields of a summary that are lists with one entry for each seed."""
+
+
+def merged_summary(
+    config: RunConfig,
+    summaries: Sequence[Mapping[str, Any]],
+    solved_interval: Callable[[int, int], Sequence[float]],
+) -> dict[str, Any]:
+    """The summary of a run whose seeds were trained in parts.
+
+    Args:
+        config: of the whole run.
+        summaries: of the parts, which have each of its seeds once between them.
+        solved_interval: as for ``run_summary``.
+    """
+    place = {seed: (s, i) for s in summaries for i, seed in enumerate(s["seeds"])}
+    rows = [place[seed] for seed in config.seeds]
+    each = {field: [s[field][i] for s, i in rows] for field in OF_EACH_SEED}
+    seconds = max(s["wall_seconds"] for s in summaries)
+    merged = dict(summaries[0]) | each  # keeps the order of the fields
+    merged |= {
+        "seeds": list(config.seeds),
+        "iterations": max(s["iterations"] for s in summaries),
+        "wall_seconds": seconds,
+        "steps_per_second": sum(each["env_steps_per_seed"]) / seconds,
+    }
+    if merged["solved_interval"] is not None:
+        ends = solved_interval(sum(map(bool, each["solved"])), len(rows))
+        merged["solved_interval"] = [float(end) for end in ends]
+    return merged
+
+
 def check_summary(data: Any, config: RunConfig) -> None:
     """Hold a summary against what ``run_summary`` says of a run. It may say more.
 

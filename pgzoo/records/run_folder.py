@@ -1,11 +1,12 @@
 """The run folder: ``config.json``, ``metrics.csv``, ``checkpoint.safetensors``, ``summary.json``.
 
-``snapshots/`` keeps the policies as they were after 0, 10, … 100 percent of the run; ``clock.json``
-how long it has taken so far. Whole files are written beside their place and renamed into it, so
-that a reader, or a run killed at any moment, sees the old file or the new one. ``metrics.csv`` only
-grows; the checkpoint knows how long it was, and resuming cuts off what came later. All of them, and
-the event files, are regular files in the folder: links are not followed. Equal runs have equal
-files, but for times: those are in ``clock.json``, ``summary.json`` and event files alone.
+``snapshots/`` keeps the policies as they were after 0, 10, … 100 percent of their steps;
+``times.csv`` when each iteration was over. Whole files are written beside their place and renamed
+into it, so that a reader, or a run killed at any moment, sees the old file or the new one.
+``metrics.csv`` only grows; the checkpoint knows how long it was, and resuming cuts off what came
+later. All of them, and the event files, are regular files in the folder: links are not followed.
+Equal runs have equal files, but for times: those are in ``times.csv``, ``summary.json`` and event
+files alone.
 """
 
 from __future__ import annotations
@@ -26,14 +27,13 @@ from pgzoo.errors import UsageError
 from pgzoo.records import checkpoint, files
 from pgzoo.records.columns import check_summary
 from pgzoo.records.config import RunConfig, check_format
-from pgzoo.records.shapes import NUMBER, check_fields
 
-CONFIG, METRICS, CHECKPOINT, SUMMARY, CLOCK = FILES = (
+CONFIG, METRICS, CHECKPOINT, SUMMARY, TIMES = FILES = (
     "config.json",
     "metrics.csv",
     "checkpoint.safetensors",
     "summary.json",
-    "clock.json",
+    "times.csv",
 )
 SNAPSHOTS = "snapshots"
 SEEDS, EVENTS = "seed-*", "events.*"
@@ -195,25 +195,8 @@ class RunFolder:
             raise checkpoint.foreign(path, error) from error
         return tensors, state
 
-    def save_seconds(self, seconds: float) -> None:
-        """Note how long the run has taken so far, beside the checkpoint.
-
-        Raises:
-            OSError: if it cannot be written.
-        """
-        files.write(self.path / CLOCK, json.dumps({"seconds": seconds}).encode())
-
-    def load_seconds(self) -> float:
-        """How long the run has taken so far; 0 where nothing says so."""
-        try:
-            data = files.read_json(self.path / CLOCK)
-            check_fields(data, {"seconds": NUMBER})
-        except ValueError:  # a UsageError is one, too
-            return 0.0
-        return max(float(data["seconds"]), 0.0)
-
     def save_snapshot(self, percent: int, theta: Tensor) -> None:
-        """Keep the policies' parameters ``[S, P]`` as they are after a part of the run.
+        """Keep the policies' parameters ``[S, P]`` as they are after a part of their steps.
 
         Raises:
             UsageError: if the folder of snapshots is a link.

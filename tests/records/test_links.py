@@ -9,6 +9,7 @@ import torch
 from pgzoo.errors import UsageError
 from pgzoo.records.metrics_file import MetricsFile
 from pgzoo.records.run_folder import RunFolder
+from pgzoo.records.times_file import write_times
 from tests.records.examples import CONFIG, SUMMARY, TENSORS, state
 
 EVENTS = "events.out.tfevents.1.host.1.0"
@@ -17,7 +18,7 @@ PLACES = (
     "metrics.csv",
     "checkpoint.safetensors",
     "summary.json",
-    "clock.json",
+    "times.csv",
     EVENTS,
     "snapshots/050.safetensors",
     "snapshots",
@@ -31,7 +32,7 @@ def folder(tmp_path):
     folder = RunFolder.create(tmp_path / "run", CONFIG)
     folder.save_checkpoint(TENSORS, state())
     folder.save_snapshot(50, TENSORS["policy.values"])
-    folder.save_seconds(1.0)
+    write_times(folder, [(0, 1.0)])
     folder.write_summary(SUMMARY)
     (folder.path / "metrics.csv").write_text("seed\n3\n5\n")
     (folder.path / "seed-3").mkdir()

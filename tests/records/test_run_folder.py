@@ -11,6 +11,7 @@ from pgzoo.errors import UsageError
 from pgzoo.records import checkpoint
 from pgzoo.records import config as config_module
 from pgzoo.records.run_folder import RunFolder
+from pgzoo.records.times_file import read_times, write_times
 from tests.records.examples import CONFIG, SUMMARY, TENSORS, config, replica, state
 
 FILE_OF_CHECKPOINT = "checkpoint.safetensors"
@@ -68,10 +69,10 @@ def test_equal_runs_have_equal_files(tmp_path):
         folder = RunFolder.create(tmp_path / f"run-{i}", config())
         folder.save_checkpoint(TENSORS, state())
         folder.save_snapshot(50, TENSORS["policy.values"])
-        folder.save_seconds(float(i))
+        write_times(folder, [(0, float(i))])
         names = ("config.json", FILE_OF_CHECKPOINT, "snapshots/050.safetensors")
         contents.append([(folder.path / name).read_bytes() for name in names])
-        assert folder.load_seconds() == i
+        assert read_times(folder) == [(0, i)]
     assert all(content == contents[0] for content in contents)
 
 
@@ -340,19 +341,6 @@ def test_a_summary_of_another_shape_is_refused(folder):
     folder.write_summary(SUMMARY | {"eval_mean": [1.0]})
     with pytest.raises(UsageError, match='expected "eval_mean" to be a list of 2, each entry'):
         folder.summary()
-
-
-@pytest.mark.parametrize(
-    "content",
-    ["", "{", "[]", "3", "\udcff", '{"second": 1}']
-    + [f'{{"seconds": {x}}}' for x in ('"3"', "NaN", "-1", "1e999", "true")],
-)
-def test_a_clock_that_says_nothing_says_zero(folder, content):
-    assert folder.load_seconds() == 0
-    folder.save_seconds(2.5)
-    assert folder.load_seconds() == 2.5
-    (folder.path / "clock.json").write_bytes(content.encode(errors="surrogateescape"))
-    assert folder.load_seconds() == 0
 
 
 def test_snapshots_are_kept_by_their_share_of_the_run(folder):

@@ -1,0 +1,88 @@
+"""The program behind ``local.train_all``: trains shards one after another until it is to stop.
+
+Started with the number of processors it may use. Shards come pickled on standard input, and what
+there is to say of them goes to standard output. The end of the input is the word to stop: what is
+being trained is saved. So it also ends when the process that started it is gone.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pickle
+import queue
+import sys
+import threading
+import traceback
+from dataclasses import dataclass
+from typing import IO, Any
+
+import pgzoo_envs
+import torch
+from pgzoo_envs.errors import EnvError
+
+from pgzoo.errors import UsageError
+from pgzoo.learning.shards import ShardReport, train_shard
+
+
+@dataclass(frozen=True)
+class Ended:
+    """A shard's session is over.
+
+    Attributes:
+        refused: what the user can put right, if it ended for that.
+        broken: the traceback, if it ended for something else.
+    """
+
+    refused: str | None = None
+    broken: str | None = None
+
+
+def attempt(packed: bytes, report: Any) -> Ended:
+    """Train a pickled shard, and say how that ended."""
+    try:
+        train_shard(pickle.loads(packed), report)
+        return Ended()
+    except (UsageError, EnvError) as error:
+        return Ended(refused=str(error))
+    except Exception:
+        return Ended(broken=traceback.format_exc())
+
+
+def use_processors(count: int) -> None:
+    """Keep to so many processors, for networks and for environments."""
+    torch.set_num_threads(count)
+    pgzoo_envs.use_processors(count)
+
+
+def main() -> None:
+    """Train what comes, until nothing does."""
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)  # what an estimator prints must not enter the protocol
+    use_processors(int(sys.argv[1]))
+    shards: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
+    stop = threading.Event()
+    threading.Thread(target=_listen, args=(requests, shards, stop), daemon=True).start()
+
+    def report(now: ShardReport) -> bool:
+        _send(replies, now)
+        return stop.is_set()
+
+    while (packed := shards.get()) is not None and not stop.is_set():
+        _send(replies, attempt(packed, report))
+
+
+def _listen(
+    requests: IO[bytes], shards: queue.SimpleQueue[bytes | None], stop: threading.Event
+) -> None:
+    with contextlib.suppress(EOFError, OSError, pickle.UnpicklingError):
+        while True:
+            shards.put(pickle.load(requests))
+    stop.set()
+    shards.put(None)
+
+
+def _send(replies: IO[bytes], message: ShardReport | Ended) -> None:
+    with contextlib.suppress(BrokenPipeError):  # nobody is there; the input says so, too
+        pickle.dump(message, replies)
+        replies.flush()
