@@ -8,6 +8,7 @@ from torch import Tensor
 from pgzoo.errors import UsageError
 from pgzoo.estimators.checks import check_fractions, check_tensors
 from pgzoo.estimators.names import AGGREGATIONS, Aggregation
+from pgzoo.estimators.sums import sum_of_steps
 
 
 def aggregation_weights(mask: Tensor, aggregation: Aggregation) -> Tensor:
@@ -72,4 +73,4 @@ def step_mean(x: Tensor, mask: Tensor) -> Tensor:
         ``[...]``; 0 where there is no real step.
     """
     check_tensors("[..., N, T]", x=x, mask=mask)
-    return torch.where(mask, x, 0).sum((-2, -1)) / mask.sum((-2, -1)).clamp(min=1)
+    return sum_of_steps(torch.where(mask, x, 0)) / mask.sum((-2, -1)).clamp(min=1)

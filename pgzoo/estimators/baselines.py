@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pgzoo.estimators.aggregation import step_mean
 from pgzoo.estimators.checks import check_tensors
+from pgzoo.estimators.sums import sum_of_steps
 
 
 def batch_mean_baseline(returns: Tensor, mask: Tensor) -> Tensor:
@@ -58,6 +59,6 @@ def optimal_constant_baseline(return_score: Tensor, score: Tensor) -> Tensor:
         ``[..., 1, 1]``; 0 where all scores vanish.
     """
     check_tensors("[..., N, P]", return_score=return_score, score=score)
-    numerator = (return_score * score).sum((-2, -1), keepdim=True)
-    denominator = score.square().sum((-2, -1), keepdim=True)
+    numerator = sum_of_steps(return_score * score)[..., None, None]
+    denominator = sum_of_steps(score.square())[..., None, None]
     return torch.where(denominator > 0, numerator / denominator, 0)

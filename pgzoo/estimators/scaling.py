@@ -7,6 +7,7 @@ from torch import Tensor
 
 from pgzoo.estimators.aggregation import step_mean
 from pgzoo.estimators.checks import check_not_negative, check_tensors
+from pgzoo.estimators.sums import sum_of_steps
 
 
 def root_mean_square(psi: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
@@ -45,5 +46,5 @@ def whiten(psi: Tensor, mask: Tensor, eps: float = 1e-8) -> Tensor:
     check_not_negative(eps=eps)
     centered = torch.where(mask, psi - step_mean(psi, mask)[..., None, None], 0)
     count = mask.sum((-2, -1), keepdim=True)
-    variance = centered.square().sum((-2, -1), keepdim=True) / (count - 1).clamp(min=1)
+    variance = sum_of_steps(centered.square())[..., None, None] / (count - 1).clamp(min=1)
     return centered / (variance + eps).sqrt()

@@ -25,6 +25,7 @@ from torch import Tensor
 from pgzoo.agents import AGENTS, Agent
 from pgzoo.errors import UsageError
 from pgzoo.estimators import explained_variance, kl_estimate, step_mean
+from pgzoo.estimators.sums import sum_of_steps
 from pgzoo.learning.gradients import effective_weights, weigh
 from pgzoo.learning.update import Metrics
 from pgzoo.policies.model import Model, Outputs
@@ -215,10 +216,10 @@ def drift(outputs: Outputs, theta: Tensor) -> Metrics:
     moved = Model(outputs.model.policy, theta).on(t).log_probs
     log_prob = of_actions(moved, t.action)
     ratio = torch.where(t.mask, (log_prob - t.log_prob).exp(), 0)
-    squares = ratio.square().sum((1, 2))
+    squares = sum_of_steps(ratio.square())
     return {
         "kl_behaviour": step_mean(kl_estimate(t.log_prob, log_prob, "k3"), t.mask),
-        "ratio_ess": ratio.sum((1, 2)).square() / (t.num_steps * squares),
+        "ratio_ess": sum_of_steps(ratio).square() / (t.num_steps * squares),
     }
 
 

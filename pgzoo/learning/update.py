@@ -18,6 +18,7 @@ from pgzoo.learning.gradients import policy_gradient, weigh
 from pgzoo.policies.model import Model, Outputs, value_of_action
 from pgzoo.policies.networks import Network
 from pgzoo.sampling.batch import Batch, deal
+from pgzoo.sampling.pieces import ROWS_OF_A_PIECE
 
 Metrics = dict[str, Tensor]
 """Figures of one iteration, ``[S]`` each."""
@@ -201,13 +202,14 @@ class _History:
         self._real.append(real)
 
     def means(self) -> Metrics:
-        real = torch.stack(self._real)
+        real = torch.stack(self._real, 1)
         if bool(real.all()):
-            return {k: torch.stack([f[k] for f in self._figures]).mean(0) for k in self._figures[0]}
+            names = self._figures[0]
+            return {k: torch.stack([f[k] for f in self._figures], 1).mean(1) for k in names}
 
         def mean(name: str) -> Tensor:
-            values = torch.stack([f[name] for f in self._figures])
-            return torch.where(real, values, 0).sum(0) / real.sum(0)
+            values = torch.stack([f[name] for f in self._figures], 1)
+            return torch.where(real, values, 0).sum(1) / real.sum(1)
 
         return {k: mean(k) for k in self._figures[0]}
 
@@ -225,7 +227,8 @@ def _minibatches(
             yield batch
         return
     rows = batch if agent.plan.complete else batch.steps_as_rows()
-    for index, real in deal(rows.mask.any(-1), epochs, parts, generators):
+    piece = 1 if agent.plan.complete else ROWS_OF_A_PIECE
+    for index, real in deal(rows.mask.any(-1), epochs, parts, generators, piece):
         yield rows.take(index, real)
 
 
@@ -254,7 +257,8 @@ def fit_critic(
     replica = torch.arange(len(t.mask), device=t.mask.device).unsqueeze(1)
     history = _History()
     epochs, parts = critic.critic_epochs, critic.critic_minibatches
-    for number, (index, real) in enumerate(deal(t.mask.flatten(1), epochs, parts, generators)):
+    hands = deal(t.mask.flatten(1), epochs, parts, generators, ROWS_OF_A_PIECE)
+    for number, (index, real) in enumerate(hands):
         obs, action, old_value, wanted = (x[replica, index] for x in flat)
         phi = parameters.values.detach().requires_grad_()
         value = value_of_action(network.apply(phi, obs), action)

@@ -11,6 +11,7 @@ from torch import Tensor
 from pgzoo.policies.networks import Network
 from pgzoo.policies.score_functions import ScoreFunctions
 from pgzoo.sampling.batch import of_actions
+from pgzoo.sampling.pieces import ROWS_OF_A_PIECE, whole_pieces
 from pgzoo.sampling.trajectories import Trajectories
 
 
@@ -166,7 +167,7 @@ def apply_where(network: Network, theta: Tensor, obs: Tensor, mask: Tensor) -> T
     Returns:
         ``[S, N, T, out]``, zero where the mask is false.
     """
-    if bool(mask.all()):
+    if bool(mask.all()) and mask[0].numel() % ROWS_OF_A_PIECE == 0:
         return network.apply(theta, obs)
     num_replicas = mask.shape[0]
     flat_mask = mask.flatten(1)
@@ -175,7 +176,7 @@ def apply_where(network: Network, theta: Tensor, obs: Tensor, mask: Tensor) -> T
     first = per_replica.cumsum(0) - per_replica
     slot = torch.arange(len(replica), device=mask.device) - first[replica]
     flat_obs = obs.flatten(1, 2)
-    width = int(per_replica.max())
+    width = whole_pieces(int(per_replica.max()))
     packed = flat_obs.new_zeros((num_replicas, width, *flat_obs.shape[2:]))
     packed[replica, slot] = flat_obs[replica, column]
     out = network.apply(theta, packed)

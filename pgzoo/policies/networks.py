@@ -21,6 +21,8 @@ from pgzoo_envs import EnvInfo
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
+from pgzoo.sampling.pieces import ROWS_OF_A_PIECE
+
 Forward = Callable[[Tensor], Tensor]
 Pullback = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
 """Directions ``[B, out]``, weights ``[E, B]`` and the lengths of K parts of the B observations to
@@ -104,7 +106,7 @@ class MLP:
         def outputs(x: Tensor) -> Tensor:
             x = x.to(theta.dtype)
             for i, (bias, weight) in enumerate(layers):
-                x = torch.baddbmm(bias, x, weight)
+                x = _baddbmm(bias, x, weight)
                 if i < len(layers) - 1:
                     x = x.tanh_()  # in place: nothing else needs the sum
             return x
@@ -112,10 +114,9 @@ class MLP:
         def forward(obs: Tensor) -> Tensor:
             batch = obs.shape[: obs.ndim - self.obs_ndim]
             x = self._inputs(obs).view(batch[0], prod(batch[1:]), self.sizes[0])
-            if torch.is_grad_enabled() or x.shape[:2].numel() <= ROWS_IN_CACHE:
-                return outputs(x).view(*batch, self.sizes[-1])
-            pieces = x.split(max(1, ROWS_IN_CACHE // len(x)), dim=1)
-            return torch.cat([outputs(piece) for piece in pieces], dim=1).view(*batch, -1)
+            pieces = [outputs(piece) for piece in x.split(ROWS_OF_A_PIECE, dim=1)]
+            out = pieces[0] if len(pieces) == 1 else torch.cat(pieces, dim=1)
+            return out.view(*batch, self.sizes[-1])
 
         return forward
 
@@ -171,6 +172,13 @@ class MLP:
         if self.obs_ndim == 0:
             return torch.nn.functional.one_hot(obs, self.sizes[0])
         return obs.reshape(-1, self.sizes[0])
+
+
+def _baddbmm(bias: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+    """``torch.baddbmm``, which takes a way of its own for one column of one replica."""
+    if weight.shape[0] == weight.shape[2] == 1:
+        return torch.baddbmm(*(y.expand(2, -1, -1) for y in (bias, x, weight)))[:1]
+    return torch.baddbmm(bias, x, weight)
 
 
 def _blocks(lengths: Sequence[int]) -> Iterator[list[int]]:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from pgzoo.sampling.pieces import whole_pieces
 from pgzoo.sampling.trajectories import Trajectories
 
 
@@ -85,7 +86,11 @@ def of_actions(figures: Tensor, action: Tensor) -> Tensor:
 
 
 def deal(
-    mask: Tensor, epochs: int, parts: int, generators: Sequence[np.random.Generator]
+    mask: Tensor,
+    epochs: int,
+    parts: int,
+    generators: Sequence[np.random.Generator],
+    piece: int = 1,
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Shuffle each replica's candidates and deal them out in equal parts, epoch by epoch.
 
@@ -97,6 +102,7 @@ def deal(
         epochs: how often each candidate is dealt.
         parts: minibatches of an epoch.
         generators: one per replica.
+        piece: minibatches are padded to multiples of it.
 
     Yields:
         positions ``[S, B]``, and which of them are no padding: ``parts`` times in an epoch. A
@@ -107,13 +113,15 @@ def deal(
         shuffled = [g.permutation(c) for g, c in zip(generators, candidates, strict=True)]
         dealt = [np.array_split(c, parts) for c in shuffled]
         for hand in zip(*dealt, strict=True):
-            index, real = _pad(hand)
+            index, real = _pad(hand, piece)
             yield torch.from_numpy(index).to(mask.device), torch.from_numpy(real).to(mask.device)
 
 
-def _pad(parts: Sequence[NDArray[np.int64]]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+def _pad(
+    parts: Sequence[NDArray[np.int64]], piece: int
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
     lengths = np.array([len(p) for p in parts])
-    real = np.arange(lengths.max())[None] < lengths[:, None]
+    real = np.arange(whole_pieces(int(lengths.max()), piece))[None] < lengths[:, None]
     index = np.zeros(real.shape, np.int64)
     index[real] = np.concatenate(parts)
     return index, real

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pgzoo.errors import UsageError
 from pgzoo.sampling.ongoing import Ongoing, bring_back, num_actions
+from pgzoo.sampling.pieces import ROWS_OF_A_PIECE, STEPS_OF_A_PIECE, whole_pieces
 from pgzoo.sampling.plan import Groups, Plan, Segments
 from pgzoo.sampling.seeding import EpisodeSeeds, Seed, Streams, generators, start_seeds
 from pgzoo.sampling.trajectories import FinishedEpisodes, Trajectories, finished_episodes
@@ -321,7 +322,15 @@ class _Recorder:
         self._obs.append(obs)
         self._steps.append(step)
 
-    def trajectories(self, device: torch.device, group_size: int) -> Trajectories:
+    def trajectories(self, device: torch.device, group_size: int, piece: int = 1) -> Trajectories:
+        """What was recorded; episodes are padded with copies of their last step to whole pieces.
+
+        The order in which a sum adds up depends on how many there are. Not in whole pieces: whom
+        others make longer gets zeros after the rest.
+        """
+        missing = whole_pieces(len(self._steps), piece) - len(self._steps)
+        self._obs += self._obs[-1:] * missing
+        self._steps += [(*self._steps[-1][:-1], np.zeros_like(self._steps[-1][-1]))] * missing
         obs = self._stack(self._obs, device)
         columns = zip(*self._steps, strict=True)
         action, log_prob, reward, terminated, truncated, mask = (
@@ -385,19 +394,27 @@ def collect_episodes(
                 envs.active = running
                 slots = _Slots(running.reshape(num_replicas, num_rows))
             t += 1
-    return recorder.trajectories(device, group_size)
+    return recorder.trajectories(device, group_size, STEPS_OF_A_PIECE)
 
 
 class _Slots:
-    """Packs the running rows of S replicas, ragged, into a batch ``[S, B]`` for the policy."""
+    """Packs the running rows of S replicas, ragged, into a batch ``[S, B]`` for the policy.
+
+    How many rows a matrix product has may change how it rounds. So they are packed in pieces of a
+    fixed size alone, lest it depended on the replica that has most of them.
+    """
 
     def __init__(self, running: NDArray[np.bool_]) -> None:
         num_replicas, num_rows = running.shape
-        self._everyone = bool(running.all())
         self._num_replicas = num_replicas
-        width = int(running.sum(1).max(initial=0))
-        order = np.argsort(~running, axis=1, kind="stable")[:, :width]
-        self._filled = np.take_along_axis(running, order, axis=1).ravel()
+        width = num_rows
+        if num_rows > ROWS_OF_A_PIECE:
+            width = whole_pieces(int(running.sum(1).max(initial=0)))
+        self._everyone = width == num_rows
+        order = np.argsort(~running, axis=1, kind="stable")
+        order = np.pad(order, ((0, 0), (0, max(0, width - num_rows))), mode="edge")[:, :width]
+        first = np.arange(width) < running.sum(1, keepdims=True)
+        self._filled = first.ravel()
         self._rows = (order + num_rows * np.arange(num_replicas)[:, None]).ravel()
         self._num_envs = running.size
 

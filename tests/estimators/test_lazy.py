@@ -46,7 +46,7 @@ def test_every_name_resolves():
 
 
 def test_every_public_function_of_the_modules_is_offered():
-    modules = {m.name for m in pkgutil.iter_modules(estimators.__path__)} - {"checks"}
+    modules = {m.name for m in pkgutil.iter_modules(estimators.__path__)} - {"checks", "sums"}
     found = [
         name
         for module in sorted(modules)
