@@ -1,6 +1,7 @@
 """What a batch says of its gradient estimate: by textbook, by fresh batches, by hand."""
 
 import dataclasses
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -287,7 +288,7 @@ def test_what_training_rescales_is_diagnosed_as_the_method_is_defined(name):
     trained = type(plain).for_env("SomeOther-v0", **options)
     assert trained.psi_scale == "rms"
     outputs = outputs_for(plain)
-    found = Diagnostician(trained, 20, False).figures(outputs, outputs.model.theta, (0.0, 0.01))
+    found = Diagnostician(trained, 20, False, 2).figures(outputs, outputs.model.theta, [0])
     want = diagnose(plain, outputs)
     there = found["gradient_variance"].isfinite()
     assert there.any()
@@ -299,18 +300,12 @@ def test_what_training_rescales_is_diagnosed_as_the_method_is_defined(name):
 
 def diagnosed(times, iterations, replicas=2):
     """Which replicas a run of so many equal iterations diagnoses in each."""
-    agent = of_eight("reinforce")
-    outputs = outputs_for(
-        agent, EPISODES.map(lambda x: x[:1].expand(replicas, *x.shape[1:])), replicas
-    )
-    watch, found = Diagnostician(agent, times, False), []
-    for i in range(iterations):
-        shares = (i / iterations, (i + 1) / iterations)
-        figures = watch.figures(outputs, outputs.model.theta, shares)
-        there = figures.get("gradient_variance", torch.full((replicas,), torch.nan)).isfinite()
-        assert all((v.isfinite() <= there).all() for v in figures.values())
-        found.append(there.nonzero().flatten().tolist())
-    return found
+    watch = Diagnostician(of_eight("reinforce", steps=1000), times, False, replicas)
+    ends = np.linspace(0, 1000, iterations + 1).astype(int).tolist()
+    return [
+        [position for position in range(replicas) if watch.is_due(position, before, after)]
+        for before, after in pairwise(ends)
+    ]
 
 
 @pytest.mark.parametrize(("iterations", "least"), [(5, 5), (20, 20), (33, 20), (200, 20)])
@@ -330,7 +325,7 @@ def test_replicas_that_are_diagnosed_have_four_blocks_between_them(name):
     """Two groups are too few: then it takes two replicas."""
     agent = AGENTS[name].agent.for_env("SomeOther-v0")
     units = agent.plan.num_rows // agent.plan.group_size
-    assert Diagnostician(agent, 20, False).at_once == max(1, 4 // units)
+    assert Diagnostician(agent, 20, False, 10).at_once == max(1, 4 // units)
 
 
 @pytest.mark.parametrize("iterations", [10, 20, 60])
@@ -342,21 +337,35 @@ def test_each_replica_has_its_turn(iterations):
     assert turns.max() - turns.min() <= 1 + turns.min() // 2
 
 
+def test_a_turn_does_not_depend_on_how_far_the_others_are():
+    """The same diagnoses, in whatever strides a replica comes by them."""
+    watch = Diagnostician(of_eight("rloo", steps=1000), 20, False, 5)
+    assert watch.at_once == 1
+    for position in range(5):
+        by_one = [n for n in range(1000) if watch.is_due(position, n, n + 1)]
+        assert by_one == [max(50 * n - 1, 0) for n in range(21) if n % 5 == position]
+        strides = [0, 3, 49, 50, 51, 260, 500, 999, 1003]
+        due = [watch.is_due(position, a, b) for a, b in pairwise(strides)]
+        assert due == [any(a <= n < b for n in by_one) for a, b in pairwise([*strides[:-1], 1000])]
+
+
 def test_figures_of_a_replica_are_its_own():
     agent = of_eight("reinforce")
     outputs = outputs_for(agent, make_trajectories([[3, 4, 5, 6, 7, 1, 2, 3]] * 5), 5)
     theta = outputs.model.theta + 0.1
     want = diagnose(agent, outputs) | drift(outputs, theta)
-    watch = Diagnostician(agent, 20, False)
-    found = watch.figures(outputs, theta, (0.049, 0.051))
+    watch = Diagnostician(agent, 20, False, 5)
+    found = watch.figures(outputs, theta, [1, 4])
     there = found["gradient_variance"].isfinite()
-    assert 0 < there.sum() < 5
+    assert there.tolist() == [False, True, False, False, True]
+    assert all((v.isfinite() <= there).all() for v in found.values())
+    assert watch.figures(outputs, theta, []) == {}
     for key in FIGURES:
         torch.testing.assert_close(
             found[key][there].to(want[key]), want[key][there], equal_nan=True
         )
     assert watch.columns == list(DIAGNOSED)
-    assert Diagnostician(agent, 0, True).columns == []
+    assert Diagnostician(agent, 0, True, 5).columns == []
 
 
 @pytest.mark.parametrize("name", AGENTS)
@@ -366,8 +375,8 @@ def test_other_estimators_on_the_same_batches(name):
     others = comparable(agent)
     outputs = outputs_for(agent)
     assert others
-    watch = Diagnostician(agent, 20, True)
-    found = watch.figures(outputs, outputs.model.theta, (0.0, 0.1))
+    watch = Diagnostician(agent, 20, True, 2)
+    found = watch.figures(outputs, outputs.model.theta, [0, 1])
     wanted = {c(label) for label in others for c in (variance_column, signal_column)}
     assert set(watch.columns) == set(found) == FIGURES | wanted
     for label, other in others.items():
