@@ -8,13 +8,16 @@ being trained is saved. So it also ends when the process that started it is gone
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import os
 import pickle
 import queue
 import sys
 import threading
 import traceback
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import IO, Any
 
 import pgzoo_envs
@@ -22,7 +25,7 @@ import torch
 from pgzoo_envs.errors import EnvError
 
 from pgzoo.errors import UsageError
-from pgzoo.learning.shards import ShardReport, train_shard
+from pgzoo.learning.shards import Shard, ShardReport, train_shard
 
 
 @dataclass(frozen=True)
@@ -38,15 +41,41 @@ class Ended:
     broken: str | None = None
 
 
-def attempt(packed: bytes, report: Any) -> Ended:
-    """Train a pickled shard, and say how that ended."""
+def attempt(
+    packed: bytes,
+    report: Callable[[ShardReport], Any],
+    folder: Path | None = None,
+    versions: Mapping[str, str] | None = None,
+) -> Ended:
+    """Train a pickled shard, and say how that ended.
+
+    Args:
+        packed: the shard.
+        report: as for ``train_shard``.
+        folder: to train it in; None: its own.
+        versions: that the shard comes from, if from another machine.
+    """
     try:
-        train_shard(pickle.loads(packed), report)
+        shard: Shard = pickle.loads(packed)
+        if folder is not None:
+            shard = dataclasses.replace(shard, folder=folder)
+        _check_versions(shard, versions or {})
+        train_shard(shard, report)
         return Ended()
     except (UsageError, EnvError) as error:
         return Ended(refused=str(error))
     except Exception:
         return Ended(broken=traceback.format_exc())
+
+
+def _check_versions(shard: Shard, expected: Mapping[str, str]) -> None:
+    here = shard.own_config.to_json()["versions"]
+    for name, version in expected.items():
+        if name != "python" and here[name] != version:
+            raise UsageError(
+                f"Expected {name} {version} on every node as where the run was started, got "
+                f"{here[name]}. Install the same versions everywhere."
+            )
 
 
 def use_processors(count: int) -> None:
