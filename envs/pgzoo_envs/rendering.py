@@ -19,7 +19,7 @@ _NO_DEVICES = {"SDL_VIDEODRIVER": "dummy", "SDL_AUDIODRIVER": "dummy"}
 _ACTIONS = {
     "CartPole": ("left", "right"),
     "LunarLander": ("nothing", "left", "main", "right"),
-    "Acrobot": ("−1", "0", "+1"),
+    "Acrobot": ("-1", "0", "+1"),
     "MountainCar": ("left", "none", "right"),
     "FrozenLake": ("left", "down", "right", "up"),
     "CliffWalking": ("up", "right", "down", "left"),

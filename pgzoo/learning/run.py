@@ -312,7 +312,7 @@ class Run:
         episodes: int = 1,
         first: int = 0,
         greedy: bool = False,
-        seconds: float = 30.0,
+        seconds: float = 20.0,
     ) -> Film:
         """Policies side by side in an episode that starts the same for all.
 

@@ -33,14 +33,20 @@ SUFFIXES = (".gif", ".mp4")
 MOST_COLUMNS = 4
 WIDTHS = (320, 320, 280, 240)
 """Of a panel, by the number of columns; with more columns as with the most."""
+SQUAREST = 0.75
+"""Height of the environment over the panel's width, at most."""
 GAP, LINE, BARS = 10, 18, 28
 """Between panels; height of a line of text; height of a bar that stands for probability 1."""
 LARGE, SMALL = 14, 12
 PAPER, INK, FAINT, TRACK = "#ffffff", "#000000", "#6e6e6e", "#e4e4e4"
 OPEN, TAKEN = "#56B4E9", "#D55E00"  # the actions, in two of the figures' colours
 FADED = 0.5
-COLOURS, EXACT = 240, 64
-"""Of a GIF: all, and the most frequent, which are kept as they are."""
+COLOURS, NEAR = 240, (16, 32, 64)
+"""Of a GIF: how many at most, and how near a more frequent one may be; more, if they are too many.
+
+At a distance of 64, there cannot be more than 64."""
+SHIFTS = np.array([16, 8, 0], np.int32)
+"""Of red, green and blue in a number."""
 SAMPLED_FRAMES = 40
 MP4 = (
     "-c:v libx264 -crf 23 -pix_fmt yuv420p -movflags +faststart "
@@ -142,7 +148,7 @@ def arrange(rows: int, columns: int, pixels: tuple[int, int], actions: tuple[str
         lines = -(-panels // MOST_COLUMNS)
         columns = -(-panels // lines)
     width = WIDTHS[min(columns, len(WIDTHS)) - 1]
-    scale = min(width / max(pixels), 1.0)
+    scale = min(width / pixels[0], SQUAREST * width / pixels[1], 1.0)
     shown = round(pixels[0] * scale), round(pixels[1] * scale)
     return Layout(panels, columns, width, shown, actions)
 
@@ -165,7 +171,9 @@ def draw(
     """
     frame = Image.new("RGB", plan.size, PAPER)
     pen = ImageDraw.Draw(frame)
-    pen.text((GAP, GAP // 2), title, FAINT, _font(SMALL))
+    room = plan.size[0] - 2 * GAP
+    size = min(SMALL, int(SMALL * room / _font(SMALL).getlength(title)))
+    pen.text((GAP, GAP // 2), title, FAINT, _font(size))
     for i, (name, shot) in enumerate(panels):
         left, top = plan.corner(i)
         right = left + plan.panel_width
@@ -173,6 +181,8 @@ def draw(
         top += LINE
         margin = (plan.panel_width - plan.image_size[0]) // 2
         frame.paste(_faded(shot.image) if shot.ended else shot.image, (left + margin, top))
+        edges = (left + margin - 1, top - 1, right - margin, top + plan.image_size[1])
+        pen.rectangle(edges, outline=TRACK)
         top += plan.image_size[1] + 4
         pen.text((left, top), f"return {_number(shot.total)}", INK, _font(LARGE))
         pen.text((right, top + 1), _where(shot, cut), INK, _font(SMALL), "ra")
@@ -190,7 +200,8 @@ def _draw_actions(pen: ImageDraw.ImageDraw, plan: Layout, left: int, top: int, s
     """A bar for the probability of every action; the one taken stands out."""
     width, bottom = plan.panel_width / len(plan.actions), top + BARS
     for i, name in enumerate(plan.actions):
-        x, end = left + round(i * width), left + round((i + 1) * width) - 3
+        x = left + round(i * width)
+        end = max(left + round((i + 1) * width) - 3, x)
         taken = i == shot.action and not shot.ended
         height = round(float(shot.probabilities[i]) * BARS)
         pen.rectangle((x, top, end, bottom), TRACK)
@@ -325,20 +336,29 @@ class Film:
 
 
 def _palette(sample: Sequence[Image.Image]) -> Image.Image:
-    """Colours that suit all frames: the most frequent ones themselves, and means of the others."""
+    """Colours for all frames: the frequent ones as they are, and none that is near a kept one.
+
+    Pillow tells colours apart only if they differ by more than some units, so that white would
+    become whatever is next to it.
+    """
     pixels = np.concatenate([np.asarray(image).reshape(-1, 3) for image in sample])
-    codes = pixels.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    codes = pixels.astype(np.int32) @ (1 << SHIFTS)
     found, counts = np.unique(codes, return_counts=True)
     found = found[np.argsort(-counts, kind="stable")]
-    colours = (found[:, None] >> np.array([16, 8, 0], np.uint32) & 255).astype(np.uint8)
-    exact, others = colours[:EXACT], colours[EXACT:]
-    if len(others):
-        few = Image.fromarray(others[None]).quantize(COLOURS - EXACT, Image.Quantize.MEDIANCUT)
-        means = np.array(few.getpalette(), np.uint8).reshape(-1, 3)[: COLOURS - EXACT]
-        exact = np.concatenate([exact, means])
+    colours = found[:, None] >> SHIFTS & 255
+    kept = next(k for near in NEAR if len(k := _apart(colours, near)) <= COLOURS)
     palette = Image.new("P", (1, 1))
-    palette.putpalette(exact.tobytes())
+    palette.putpalette(kept.astype(np.uint8).tobytes())
     return palette
+
+
+def _apart(colours: NDArray[np.int32], near: int) -> NDArray[np.int32]:
+    """The first colours ``[n, 3]`` that differ from all before by more; one too many at most."""
+    kept: list[NDArray[np.int32]] = []
+    while len(colours) and len(kept) <= COLOURS:
+        kept.append(colours[0])
+        colours = colours[np.abs(colours - colours[0]).max(1) > near]
+    return np.stack(kept)
 
 
 def check_target(path: Path) -> None:
