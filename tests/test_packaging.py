@@ -12,6 +12,7 @@ from setuptools import Distribution
 ROOT = Path(__file__).parents[1]
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
+IMPORTED_AS = {"pillow": "PIL"}
 PACKAGES = {"pgzoo": ROOT, "pgzoo_envs": ROOT / "envs"}
 
 
@@ -54,7 +55,7 @@ def test_what_is_imported_is_declared():
                 elif isinstance(node, ast.ImportFrom) and node.level == 0:
                     imported.add(node.module)
     third_party = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names
-    assert third_party - PACKAGES.keys() <= declared
+    assert third_party - PACKAGES.keys() <= {IMPORTED_AS.get(d, d) for d in declared}
 
 
 @pytest.mark.parametrize(

@@ -55,8 +55,8 @@ def film(
         UsageError: for what cannot be filmed.
         pgzoo_envs.EnvError: if it is the environment that cannot be.
     """
+    _check(episodes, first, seconds)
     names, policies = zip(*(panel for row in panels for panel in row), strict=True)
-    _check(len(names), episodes, first, seconds)
     frames: list[Frame] = []
     endings: list[Ending] = []
     notes: list[str] = []
@@ -86,12 +86,16 @@ def film(
     return Film(title, plan.size, rate, tuple(frames), tuple(endings), tuple(notes))
 
 
-def _check(panels: int, episodes: int, first: int, seconds: float) -> None:
-    if panels > MOST_PANELS:
+def check_size(seeds: int, moments: int) -> None:
+    """Raise a ``UsageError`` if there would be too many panels to see anything."""
+    if seeds * moments > MOST_PANELS:
         raise UsageError(
-            f"Expected at most {MOST_PANELS} panels, got {panels}: one for each of `seed` at each "
-            "of `at`. Leave some out."
+            f"Expected at most {MOST_PANELS} panels, got {seeds * moments}: one for each `seed` at "
+            "each moment of `at`. Leave some out."
         )
+
+
+def _check(episodes: int, first: int, seconds: float) -> None:
     if episodes < 1:
         raise UsageError(f"Expected `episodes` of at least 1, got {episodes}.")
     if first < 0:

@@ -333,12 +333,13 @@ class Run:
             UsageError: if there is no such policy, or its training failed.
             pgzoo_envs.EnvError: if the environment cannot be drawn.
         """
-        from pgzoo.learning.film import film
+        from pgzoo.learning.film import check_size, film
 
         c, failed = self.config, self.failed
         if seed is None:
             seed = next((s for s in c.seeds if s not in failed), c.seeds[0])
         seeds, moments = _distinct("seed", seed), _distinct("at", at)
+        check_size(len(seeds), len(moments))
         for s in seeds:
             if s in failed:
                 raise UsageError(

@@ -41,10 +41,13 @@ LARGE, SMALL = 14, 12
 PAPER, INK, FAINT, TRACK = "#ffffff", "#000000", "#6e6e6e", "#e4e4e4"
 OPEN, TAKEN = "#56B4E9", "#D55E00"  # the actions, in two of the figures' colours
 FADED = 0.5
-COLOURS, NEAR = 240, (16, 32, 64)
-"""Of a GIF: how many at most, and how near a more frequent one may be; more, if they are too many.
+COLOURS, FREQUENT = 240, 32
+"""Of a GIF: how many at most, and how many of the frequent ones stay unless they are all but equal
+to another one."""
+ALIKE, NEAR = 4, (16, 24, 32, 48, 64)
+"""How near two frequent colours may be, and how near others; the first of these that is enough.
 
-At a distance of 64, there cannot be more than 64."""
+With the last one, there are at most 64 others."""
 SHIFTS = np.array([16, 8, 0], np.int32)
 """Of red, green and blue in a number."""
 SAMPLED_FRAMES = 40
@@ -171,9 +174,8 @@ def draw(
     """
     frame = Image.new("RGB", plan.size, PAPER)
     pen = ImageDraw.Draw(frame)
-    room = plan.size[0] - 2 * GAP
-    size = min(SMALL, int(SMALL * room / _font(SMALL).getlength(title)))
-    pen.text((GAP, GAP // 2), title, FAINT, _font(size))
+    room = (plan.size[0] - 2 * GAP) / max(_font(SMALL).getlength(title), 1)
+    pen.text((GAP, GAP // 2), title, FAINT, _font(max(int(SMALL * min(room, 1)), 1)))
     for i, (name, shot) in enumerate(panels):
         left, top = plan.corner(i)
         right = left + plan.panel_width
@@ -336,28 +338,35 @@ class Film:
 
 
 def _palette(sample: Sequence[Image.Image]) -> Image.Image:
-    """Colours for all frames: the frequent ones as they are, and none that is near a kept one.
+    """Colours for all frames: the frequent ones as they are, of the others those that differ more.
 
-    Pillow tells colours apart only if they differ by more than some units, so that white would
-    become whatever is next to it.
+    Pillow's own palettes have means of many colours, so that paper is not white; and it tells
+    colours apart only if they differ by more than ``ALIKE`` when it looks for the nearest.
     """
     pixels = np.concatenate([np.asarray(image).reshape(-1, 3) for image in sample])
     codes = pixels.astype(np.int32) @ (1 << SHIFTS)
     found, counts = np.unique(codes, return_counts=True)
     found = found[np.argsort(-counts, kind="stable")]
     colours = found[:, None] >> SHIFTS & 255
-    kept = next(k for near in NEAR if len(k := _apart(colours, near)) <= COLOURS)
+    rare = np.arange(len(colours)) >= FREQUENT
+    kept = next(
+        k for near in NEAR if len(k := _apart(colours, np.where(rare, near, ALIKE))) <= COLOURS
+    )
     palette = Image.new("P", (1, 1))
     palette.putpalette(kept.astype(np.uint8).tobytes())
     return palette
 
 
-def _apart(colours: NDArray[np.int32], near: int) -> NDArray[np.int32]:
-    """The first colours ``[n, 3]`` that differ from all before by more; one too many at most."""
+def _apart(colours: NDArray[np.int32], near: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The first colours ``[n, 3]`` that differ by more than ``near [n]`` from all before.
+
+    There is one too many at most.
+    """
     kept: list[NDArray[np.int32]] = []
     while len(colours) and len(kept) <= COLOURS:
         kept.append(colours[0])
-        colours = colours[np.abs(colours - colours[0]).max(1) > near]
+        differs = np.abs(colours - colours[0]).max(1) > near
+        colours, near = colours[differs], near[differs]
     return np.stack(kept)
 
 
@@ -395,7 +404,7 @@ def find_ffmpeg() -> str:
         program: str = importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe()
     except (ImportError, RuntimeError) as error:
         raise UsageError(
-            "Expected ffmpeg for an MP4, found none. Install it (the package imageio-ffmpeg brings "
-            "one), or let `out` end in .gif."
+            "Expected ffmpeg for an MP4, found none. Install it (the extra pgzoo[mp4] brings one), "
+            "or let `out` end in .gif."
         ) from error
     return program
