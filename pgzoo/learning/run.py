@@ -189,7 +189,8 @@ def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
 
 
 def _distinct(name: str, numbers: int | Iterable[int]) -> tuple[int, ...]:
-    chosen = (numbers,) if isinstance(numbers, int) else tuple(int(n) for n in numbers)
+    several = (numbers,) if isinstance(numbers, (int, np.integer)) else numbers
+    chosen = tuple(int(n) for n in several)
     if not chosen or len(set(chosen)) < len(chosen):
         raise UsageError(
             f"Expected `{name}` to be one number or several different ones, got {numbers!r}."

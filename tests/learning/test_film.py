@@ -31,6 +31,7 @@ def test_a_film_has_a_panel_for_every_seed_and_moment(run):
     one = run.film()
     assert [e.panel for e in one.endings] == ["seed 0, untrained", "seed 0, trained"]
     assert film.size[1] > one.size[1]
+    assert run.film(seed=np.int64(0)).endings == one.endings
     middle = run._folder.snapshots()[1]
     assert run.film(at=middle).endings[0].panel == f"seed 0, {middle} %"
 
