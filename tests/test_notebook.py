@@ -36,6 +36,7 @@ CELLS = [
         print(error)
     pgzoo.load('stopped').resume().summary['failed']
     """,
+    "film = run.film(seed=3, at=(0, 100), seconds=1)\nassert len(film.endings) == 2\nfilm",
 ]
 
 
@@ -62,7 +63,7 @@ def executed(tmp_path_factory):
 
 
 def test_objects_show_themselves(executed):
-    for index in (1, 2, 3, 6, 7, 9, 10):
+    for index in (1, 2, 3, 6, 7, 9, 10, 12):
         kinds, _ = outputs_of(executed[index])
         assert "text/html" in kinds, executed[index].source
     for index in (5, 8):

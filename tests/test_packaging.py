@@ -12,6 +12,7 @@ from setuptools import Distribution
 ROOT = Path(__file__).parents[1]
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
+IMPORTED_AS = {"pillow": "PIL"}
 PACKAGES = {"pgzoo": ROOT, "pgzoo_envs": ROOT / "envs"}
 
 
@@ -43,7 +44,8 @@ def test_a_wheel_holds_every_module_and_what_type_checkers_need(monkeypatch):
 
 
 def test_what_is_imported_is_declared():
-    dependencies = SETUP["options"]["install_requires"].split()
+    extras = SETUP["options.extras_require"]
+    dependencies = f"{SETUP['options']['install_requires']} {extras['ray']} {extras['mp4']}".split()
     declared = {re.split(r"[\[<>=~! ]", d)[0].replace("-", "_") for d in dependencies}
     imported = set()
     for package, root in PACKAGES.items():
@@ -54,7 +56,7 @@ def test_what_is_imported_is_declared():
                 elif isinstance(node, ast.ImportFrom) and node.level == 0:
                     imported.add(node.module)
     third_party = {name.partition(".")[0] for name in imported} - sys.stdlib_module_names
-    assert third_party - PACKAGES.keys() <= declared
+    assert third_party - PACKAGES.keys() <= {IMPORTED_AS.get(d, d) for d in declared}
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ from pgzoo_envs.cartpole import ReplicatedCartPole
 from pgzoo_envs.discretisers import DISCRETISERS, DiscretisedVectorEnv, Discretiser
 from pgzoo_envs.errors import EnvError
 from pgzoo_envs.processes import ProcessVectorEnv
+from pgzoo_envs.rendering import RENDER_MODE, action_names, headless, picture, steps_per_second
 from pgzoo_envs.sequential import SequentialVectorEnv, make_single
 
 __all__ = [
@@ -34,10 +35,16 @@ __all__ = [
     "ReplicatedCartPole",
     "ReplicatedVectorEnv",
     "SequentialVectorEnv",
+    "action_names",
     "available_processors",
     "describe",
+    "headless",
     "make",
+    "make_rendering",
     "make_single",
+    "picture",
+    "renders",
+    "steps_per_second",
     "use_processors",
 ]
 
@@ -118,6 +125,42 @@ def make(
     if discretise and isinstance(envs.single_observation_space, spaces.Box):
         return DiscretisedVectorEnv(envs, _discretiser(env_id))
     return envs
+
+
+def renders(env_id: str) -> bool:
+    """Whether an environment can draw itself.
+
+    Raises:
+        EnvError: for an unknown id, and an environment that cannot be made here.
+    """
+    return RENDER_MODE in _render_modes(_spec(env_id, None))
+
+
+def make_rendering(env_id: str, max_episode_steps: int | None = None) -> gym.Env:
+    """One environment of Gymnasium's own that draws itself; ``picture`` gives its pixels.
+
+    Args:
+        env_id: an id registered with Gymnasium.
+        max_episode_steps: time limit in place of the registered one.
+
+    Raises:
+        EnvError: see :func:`describe`; and for an environment that cannot draw itself.
+    """
+    spec = _spec(env_id, max_episode_steps)
+    modes = _render_modes(spec)
+    if RENDER_MODE not in modes:
+        known = ", ".join(map(str, modes)) or "none"
+        raise EnvError(
+            f"Expected an environment that can be drawn as pixels (the render mode {RENDER_MODE}), "
+            f"but {env_id} has these render modes: {known}. There can be no film of it."
+        )
+    return make_single(spec, render_mode=RENDER_MODE)
+
+
+def _render_modes(spec: EnvSpec) -> list[str]:
+    env = make_single(spec)
+    env.close()
+    return list(env.metadata.get("render_modes") or [])
 
 
 def _make(spec: EnvSpec, num_envs: int, processes: int | None) -> ReplicatedVectorEnv:

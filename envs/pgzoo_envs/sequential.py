@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import gymnasium as gym
 import numpy as np
@@ -52,10 +53,10 @@ class SequentialVectorEnv(ReplicatedVectorEnv):
             env.close()
 
 
-def make_single(spec: EnvSpec) -> gym.Env:
+def make_single(spec: EnvSpec, **options: Any) -> gym.Env:
     """One environment, its observations a ``Box`` or ``Discrete`` from 0 (others are flattened)."""
     try:
-        env = gym.make(spec, disable_env_checker=True)
+        env = gym.make(spec, disable_env_checker=True, **options)
     except (gym.error.Error, ImportError) as error:
         raise EnvError(f"{spec.id} is registered but cannot be made here: {error}") from error
     space = env.observation_space

@@ -15,6 +15,7 @@ from pgzoo.cli.flags import with_flags
 from pgzoo.cli.lab import lab
 from pgzoo.cli.run import run
 from pgzoo.cli.values import POLICIES
+from pgzoo.cli.watch import watch
 from pgzoo.errors import UsageError
 from pgzoo.options import parts_of
 
@@ -57,6 +58,7 @@ def main() -> None:
 
     \b
     pgzoo run reinforce --env CartPole-v1     ten seeds at once, with error bars
+    pgzoo watch runs/reinforce-CartPole-v1-1  a film: untrained beside trained
     pgzoo lab measure --env CartPole-v1       bias and variance of every estimator
     pgzoo list                                agents, environments, policies
     """  # noqa: D301
@@ -64,6 +66,7 @@ def main() -> None:
 
 main.add_command(run)
 main.add_command(lab)
+main.add_command(watch)
 
 
 @main.command(name="eval")

@@ -126,12 +126,18 @@ def print_evaluation(console: Console, run: Run, returns: pd.DataFrame, greedy: 
 
 def print_next_commands(console: Console, path: Path, summary: dict[str, Any]) -> None:
     """What to try after a run."""
+    from pgzoo_envs import renders
+
     other = "reinforce" if summary["agent"] != "reinforce" else "reinforce-baseline"
-    commands = (
+    run = shlex.quote(str(path))
+    commands = [
         (f"tensorboard --logdir {shlex.quote(str(path.parent))}", "curves of all runs there"),
-        (f"pgzoo eval {shlex.quote(str(path))} --greedy", "the same policies without sampling"),
+        (f"pgzoo watch {run}", "a film: untrained beside trained"),
+        (f"pgzoo eval {run} --greedy", "the same policies without sampling"),
         (f"pgzoo run {other} --env {summary['env']}", "another agent to compare with"),
-    )
+    ]
+    if not renders(summary["env"]):
+        del commands[1]
     width = max(len(command) for command, _ in commands)
     lines = [
         f"  {escape(f'{command:{width}}')}  [dim]# {purpose}[/dim]" for command, purpose in commands

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from pgzoo.cli.flags import flag
-from pgzoo.cli.values import POLICIES, Widths
+from pgzoo.cli.values import POLICIES, WIDTHS
 from pgzoo.errors import UsageError
 
 LAB_STUDIES = {
@@ -89,9 +89,7 @@ def _lab_options() -> list[click.Parameter]:
         click.Option(
             ["--policy"], metavar="|".join(POLICIES), help="Kind of policy.  [default: mlp]"
         ),
-        click.Option(
-            ["--hidden"], type=Widths(), help="Widths of hidden layers.  [default: 64,64]"
-        ),
+        click.Option(["--hidden"], type=WIDTHS, help="Widths of hidden layers.  [default: 64,64]"),
         click.Option(["--max-episode-steps"], type=number, help="Time limit of episodes."),
         click.Option(
             ["--estimator", "estimators"],

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from pgzoo.agents import AGENTS, Agent, agent_class, options_in_order, training_default
 from pgzoo.cli.flags import flag, show, with_flags
-from pgzoo.cli.values import POLICIES, Widths, parse_seeds
+from pgzoo.cli.values import POLICIES, WIDTHS, parse_seeds
 from pgzoo.errors import UsageError
 
 if TYPE_CHECKING:
@@ -139,7 +139,7 @@ def _agent_option(agent: type[Agent], known: Option) -> click.Option:
         return click.Option([f"{name}/--no-{name[2:]}"], default=None, help=text)
     if known.choices is not None:
         return click.Option([name], type=click.Choice(known.choices), help=text)
-    kinds = {tuple[int, ...]: Widths(), str | None: str}
+    kinds = {tuple[int, ...]: WIDTHS, str | None: str}
     return click.Option([name], type=kinds.get(known.kind, known.kind), help=text)
 
 

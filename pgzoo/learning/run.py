@@ -35,6 +35,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
+    from pgzoo.records.film import Film
+
 AgentName = str | Callable[..., Any]
 DEFAULT_DIAGNOSES = 20
 MOST_SEEDS = 10_000
@@ -211,6 +213,16 @@ def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
     return chosen
 
 
+def _distinct(name: str, numbers: int | Iterable[int]) -> tuple[int, ...]:
+    several = (numbers,) if isinstance(numbers, (int, np.integer)) else numbers
+    chosen = tuple(int(n) for n in several)
+    if not chosen or len(set(chosen)) < len(chosen):
+        raise UsageError(
+            f"Expected `{name}` to be one number or several different ones, got {numbers!r}."
+        )
+    return chosen
+
+
 def _plain(value: Any) -> Any:
     return tuple(value) if isinstance(value, list) else value
 
@@ -299,13 +311,25 @@ class Run:
         replicas = self._state("cpu").replicas
         return {r.seed: r.failed for r in replicas if r.failed is not None}
 
-    def policy(self, seed: int | None = None) -> Policy:
-        """The trained policy of a seed; by default the first one's."""
+    def policy(self, seed: int | None = None, *, at: int | None = None) -> Policy:
+        """The policy of a seed.
+
+        Args:
+            seed: of the run; by default the first one.
+            at: percent of the training after which it is taken, one of the run's snapshots; by
+                default the last checkpoint.
+
+        Raises:
+            UsageError: if there is no such seed, snapshot or checkpoint.
+        """
         seed = self.config.seeds[0] if seed is None else seed
         if seed not in self.config.seeds:
             known = ", ".join(map(str, self.config.seeds))
             raise UsageError(f"Expected a `seed` of {self.path} ({known}), got {seed}.")
-        theta = self._state("cpu").learners.policy.values
+        if at is None:
+            theta = self._state("cpu").learners.policy.values
+        else:
+            theta = self._folder.load_snapshot(at)
         env = describe(self.config.env, self.config.max_episode_steps)
         discretiser = None
         if self.config.policy_kind == "tabular":
@@ -313,9 +337,74 @@ class Run:
         row = theta[self.config.seeds.index(seed)]
         return Policy(self._network(), row, env.observation_space, discretiser, seed)
 
+    def film(
+        self,
+        seed: int | Iterable[int] | None = None,
+        at: int | Iterable[int] = (0, 100),
+        *,
+        episodes: int = 1,
+        first: int = 0,
+        greedy: bool = False,
+        seconds: float = 20.0,
+    ) -> Film:
+        """Policies side by side in an episode that starts the same for all.
+
+        A film shows itself in a notebook, and ``film.save(…)`` writes a GIF or an MP4. Episode k
+        starts from the same state in every film, and actions are drawn with the same random
+        numbers, so that films repeat and can be compared.
+
+        Args:
+            seed: of the run, one or several; by default the first whose training did not fail.
+            at: percent of the training, one or several. 0 is untrained, 100 the last checkpoint,
+                others are snapshots.
+            episodes: how many, one after another.
+            first: number of the first one; others start elsewhere.
+            greedy: the most probable actions instead of sampled ones.
+            seconds: the film is cut when it has played for so long.
+
+        Raises:
+            UsageError: if there is no such policy, or its training failed.
+            pgzoo_envs.EnvError: if the environment cannot be drawn.
+        """
+        from pgzoo.learning.film import check_size, film
+
+        c, failed = self.config, self.failed
+        if seed is None:
+            seed = next((s for s in c.seeds if s not in failed), c.seeds[0])
+        seeds, moments = _distinct("seed", seed), _distinct("at", at)
+        check_size(len(seeds), len(moments))
+        for s in seeds:
+            if s in failed:
+                raise UsageError(
+                    f"Expected a `seed` whose training did not fail, got {s}: {failed[s]}. Choose "
+                    "another one."
+                )
+        manner = ", most probable actions" if greedy else ""
+        return film(
+            [
+                [
+                    (f"seed {s}, {self._moment(m)}", self.policy(s, at=None if m == 100 else m))
+                    for m in moments
+                ]
+                for s in seeds
+            ],
+            c.env,
+            f"{c.agent} on {c.env}{manner}",
+            max_episode_steps=c.max_episode_steps,
+            episodes=episodes,
+            first=first,
+            greedy=greedy,
+            seconds=seconds,
+        )
+
     def _state(self, device: str) -> TrainState:
         """The last checkpoint."""
         return load_state(self._folder, Networks(self._network()), device)
+
+    def _moment(self, percent: int) -> str:
+        """A moment of training in a word or two."""
+        last = "trained" if self.summary is not None else "as far as trained"
+        return {0: "untrained", 100: last}.get(percent, f"{percent} %")
 
     def _device(self) -> str:
         return device_here(self.config)

@@ -38,18 +38,26 @@ class Policy:
         self._space, self._discretiser = observation_space, discretiser
         self._generator = np.random.default_rng(seed)
 
-    def act(self, obs: ArrayLike, *, greedy: bool = False) -> int | NDArray[np.int64]:
+    def act(
+        self,
+        obs: ArrayLike,
+        *,
+        greedy: bool = False,
+        generator: np.random.Generator | None = None,
+    ) -> int | NDArray[np.int64]:
         """An action for an observation, or ``[B]`` for a batch ``[B, *obs]``.
 
         Args:
             obs: as the environment gives it.
             greedy: the most probable action instead of a sampled one.
+            generator: of random numbers in place of the policy's own.
         """
         logits, single = self._logits(obs)
         if greedy:
             action = logits.argmax(-1)
         else:
-            uniform = torch.from_numpy(self._generator.random(len(logits), np.float32))
+            numbers = (generator or self._generator).random(len(logits), np.float32)
+            uniform = torch.from_numpy(numbers)
             action, _ = sample_actions(logits, uniform.to(logits.device))
         actions: NDArray[np.int64] = action.cpu().numpy()
         return int(actions[0]) if single else actions

@@ -31,6 +31,8 @@ class Purpose(IntEnum):
     LAB_ACTIONS = 8
     CONFIRMATION_STARTS = 9
     CONFIRMATION_ACTIONS = 10
+    FILM_STARTS = 11
+    FILM_ACTIONS = 12
 
 
 Seed = int | tuple[int, ...]

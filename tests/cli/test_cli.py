@@ -45,6 +45,7 @@ def test_run_prints_progress_a_table_and_what_to_try_next():
     assert "solved (mean ≥ 475): 0 of 3 seeds" in output
     assert "tensorboard --logdir runs" in output
     assert "pgzoo eval runs/reinforce-CartPole-v1-1" in output
+    assert "pgzoo watch runs/reinforce-CartPole-v1-1" in output
     assert json.loads(Path("runs/reinforce-CartPole-v1-1/summary.json").read_text())
 
 
@@ -92,7 +93,9 @@ def test_help_shows_an_agents_own_options_with_defaults_per_environment():
     assert "LunarLander-v3: value" in " ".join(with_baseline.split())
 
 
-@pytest.mark.parametrize("command", ["--help", "list", "run --help", "run ppo --help"])
+@pytest.mark.parametrize(
+    "command", ["--help", "list", "run --help", "run ppo --help", "watch --help"]
+)
 def test_help_and_list_do_not_import_torch(command):
     code = (
         "import sys; from click.testing import CliRunner; from pgzoo.cli import main; "
