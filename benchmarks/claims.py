@@ -17,7 +17,8 @@ from typing import Any
 
 import click
 
-from pgzoo.lab.statistics import SIGNIFICANT, VERDICTS, holm
+from pgzoo.lab.statistics import VERDICTS
+from pgzoo.records.significance import SIGNIFICANT, holm
 
 ROOT = Path(__file__).parent.parent
 RUNS = ROOT / "runs" / "claims"

@@ -19,10 +19,11 @@ from torch import Tensor
 
 from pgzoo.agents import AGENTS, agent_class
 from pgzoo.agents.base import Agent
+from pgzoo.agents.text import split_text
 from pgzoo.errors import UsageError
 from pgzoo.lab.exact import FiniteMDP
 from pgzoo.learning.trainer import describe_env, trained_policies
-from pgzoo.options import Option, build, options_of
+from pgzoo.options import build, options_of, written
 from pgzoo.policies.networks import Network, make_policy
 from pgzoo.records.run_folder import RunFolder
 from pgzoo.sampling.seeding import Purpose, generators
@@ -225,16 +226,10 @@ class Estimator:
 def zoo() -> tuple[str, ...]:
     """The estimators that agents register, as ``parse_estimator`` reads them."""
     return tuple(
-        name + ":" * bool(options) + ",".join(f"{k}={_word(v)}" for k, v in options.items())
+        name + ":" * bool(options) + ",".join(f"{k}={written(v)}" for k, v in options.items())
         for name, entry in AGENTS.items()
         for options in entry.agent.in_zoo
     )
-
-
-def _word(value: Any) -> str:
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def short_label(estimator: str) -> str:
@@ -264,22 +259,21 @@ def parse_estimator(
         UsageError: for an unknown agent or option, or a value outside its range.
     """
     if callable(source):
-        agent, label, rest = agent_class(source), "", ""
+        agent, given = agent_class(source), list[tuple[str, str]]()
         label = agent.name
     else:
-        name, _, rest = _split_file(source) if ".py:" in source else source.partition(":")
+        name, given = split_text(source)
         agent, label = agent_class(name), source
     options: dict[str, Any] = {}
     known = {name: o for name, o in options_of(agent).items() if o.estimate}
-    for part in filter(None, rest.split(",")):
-        key, equals, value = part.partition("=")
-        key = key.strip().replace("-", "_")
-        if not equals or key not in known:
+    for key, value in given:
+        if key not in known:
             raise UsageError(
                 f"Expected options of {agent.name} that change an estimate, as in "
-                f"{agent.name}:OPTION=VALUE,…; got {part!r}. Options: {', '.join(sorted(known))}."
+                f"{agent.name}:OPTION=VALUE,…; got {f'{key}={value}'!r}. Options: "
+                f"{', '.join(sorted(known))}."
             )
-        options[key] = _convert(agent.name, known[key], value.strip())
+        options[key] = known[key].parse(value)
     batch: dict[str, Any] = {"episodes": trajectories, "gamma": gamma}
     if "group_size" in known and known["group_size"].default > 1:
         batch["group_size"] = group_size
@@ -290,26 +284,6 @@ def parse_estimator(
             f"estimate. Choose a group size that divides them, or another number of trajectories."
         )
     return Estimator(label, build(agent, options, batch))
-
-
-def _split_file(text: str) -> tuple[str, str, str]:
-    """FILE.py:FUNCTION:OPTIONS."""
-    path, _, rest = text.partition(".py:")
-    function, colon, options = rest.partition(":")
-    return f"{path}.py:{function}", colon, options
-
-
-def _convert(agent: str, known: Option, value: str) -> Any:
-    words = {"yes": True, "true": True, "no": False, "false": False}
-    try:
-        if known.choices is not None:
-            known.check(value)
-            return value
-        return words[value.lower()] if known.kind is bool else known.kind(value)
-    except (ValueError, KeyError) as error:
-        kinds = {bool: "yes or no", int: "a whole number", float: "a number"}
-        kind = ", ".join(known.choices) if known.choices else kinds[known.kind]
-        raise UsageError(f"Expected {agent}:{known.name} to be {kind}, got {value!r}.") from error
 
 
 def parse_estimators(

@@ -30,10 +30,11 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy import optimize, stats
 
 from pgzoo.records.intervals import Interval
+from pgzoo.records.significance import SIGNIFICANT
 
 MIN_BLOCKS = 10
 SIGN_FLIPS = 9_999
@@ -42,7 +43,6 @@ ROUNDING = 1e-9
 """Squared lengths less than this, relative to their own noise, are what rounding left of zero."""
 SAME = 1e-5
 """Relative differences less than this are what single precision left of none."""
-SIGNIFICANT = 0.05
 WORTH = 0.25
 """Of ‖g*‖: a bias worth mentioning. An estimator whose bias may be larger isn't called unbiased."""
 VERDICTS = UNBIASED, RESCALED, TURNED, UNCLEAR = (
@@ -593,16 +593,6 @@ def nested_holm(first: Sequence[float], second: Sequence[float]) -> tuple[Floats
         remaining -= stage[best]
         stage[best] = 1
     return corrected[0], corrected[1]
-
-
-def holm(p_values: ArrayLike) -> Floats:
-    """Holm's correction (1979): the family-wise error rate over all tests, ``[E]``."""
-    p = np.asarray(p_values, dtype=float)
-    order = np.argsort(p)
-    steps = (len(p) - np.arange(len(p))) * p[order]
-    corrected = np.empty_like(p)
-    corrected[order] = np.minimum(np.maximum.accumulate(steps), 1.0)
-    return corrected
 
 
 class BlockSums:

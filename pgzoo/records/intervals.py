@@ -7,7 +7,7 @@ interval here covers the truth, at the numbers of runs at which it is shown, and
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -115,30 +115,85 @@ def interquartile_mean_band(values: ArrayLike) -> Band:
 
 def _expanded_percentiles(x: Array) -> tuple[Array, Array]:
     """Ends of the intervals of sorted columns ``[n, X]``."""
-    n = len(x)
-    t = special.stdtrit(n - 1, 0.975)
-    rank = int(RESAMPLES * special.ndtr(-np.sqrt(n / (n - 1)) * t))
     low, high = np.empty((2, x.shape[1]))
     for first in range(0, x.shape[1], COLUMNS_AT_ONCE):
         some = slice(first, first + COLUMNS_AT_ONCE)
-        resampled = x.T[some] @ _resampling_weights(n)
-        resampled.partition((rank, RESAMPLES - 1 - rank), axis=-1)
-        low[some], high[some] = resampled[:, rank], resampled[:, -1 - rank]
+        low[some], high[some] = expanded_ends(
+            resampled(x[:, some], interquartile_weights), runs=len(x)
+        )
     return low, high
 
 
-@lru_cache(maxsize=8)
-def _resampling_weights(n: int) -> Array:
-    """What each of n sorted runs weighs in a resample's interquartile mean, ``[n, RESAMPLES]``.
+def expanded_ends(statistics: Array, runs: int) -> tuple[Array, Array]:
+    """Ends of expanded percentile intervals, as in ``interquartile_mean_band``.
 
-    Sorted indices into sorted runs give a sorted resample, so that which of its members are in the
-    middle is known before the runs are. Every resample comes with its mirror image.
+    Args:
+        statistics: of resamples, ``[..., RESAMPLES]``; overwritten.
+        runs: in a resample, the fewest if it has several samples.
+    """
+    t = special.stdtrit(runs - 1, 0.975)
+    rank = int(RESAMPLES * special.ndtr(-np.sqrt(runs / (runs - 1)) * t))
+    statistics.partition((rank, RESAMPLES - 1 - rank), axis=-1)
+    return statistics[..., rank], statistics[..., -1 - rank]
+
+
+Weights = Callable[[int], Array]
+"""From a number of runs to what each weighs in a statistic, the lowest first, ``[n]``."""
+
+
+def interquartile_weights(runs: int) -> Array:
+    """Those of the interquartile mean."""
+    middle = np.zeros(runs)
+    middle[runs // 4 : runs - runs // 4] = 1
+    return middle
+
+
+def equal_weights(runs: int) -> Array:
+    """Those of the mean."""
+    return np.ones(runs)
+
+
+def weighted_mean_interval(values: ArrayLike, weights: Weights, least_runs: int) -> Interval:
+    """A weighted mean of sorted runs and its expanded percentile bootstrap interval.
+
+    As ``interquartile_mean_band``, of any weights. Whoever calls it knows from how many runs on the
+    interval covers the truth.
+
+    Args:
+        values: one number per run, ``[S]``.
+        weights: of the runs in increasing order.
+        least_runs: below which there is the point alone.
+    """
+    x = np.sort(np.asarray(values, dtype=float))
+    if not len(x):
+        return Interval(np.nan, np.nan, np.nan)
+    # Rounding must not leave the range.
+    point = float(np.average(x, weights=weights(len(x))).clip(x[0], x[-1]))
+    if len(x) < least_runs:
+        return Interval(point, np.nan, np.nan)
+    ends = expanded_ends(resampled(x[:, None], weights), runs=len(x))
+    low, high = (end.clip(x[0], x[-1]).item() for end in ends)
+    return Interval(point, low, high)
+
+
+def resampled(x: Array, weights: Weights) -> Array:
+    """A statistic of resamples of sorted columns, ``[n, X]`` to ``[X, RESAMPLES]``."""
+    return x.T @ _resampling_weights(len(x), weights)
+
+
+@lru_cache(maxsize=8)
+def _resampling_weights(n: int, weights: Weights) -> Array:
+    """What each of n sorted runs weighs in a resample's statistic, ``[n, RESAMPLES]``.
+
+    Sorted indices into sorted runs give a sorted resample, so that which of its members are, say,
+    in the middle is known before the runs are. Every resample comes with its mirror image.
     """
     drawn = np.sort(np.random.default_rng(0).integers(n, size=(RESAMPLES // 2, n)))
-    middle = np.concatenate([drawn, n - 1 - drawn[:, ::-1]])[:, n // 4 : n - n // 4]
-    flat = middle + n * np.arange(RESAMPLES)[:, None]
-    counts = np.bincount(flat.ravel(), minlength=n * RESAMPLES).reshape(RESAMPLES, n)
-    return np.ascontiguousarray(counts.T / middle.shape[1])
+    members = np.concatenate([drawn, n - 1 - drawn[:, ::-1]])
+    flat = (members + n * np.arange(RESAMPLES)[:, None]).ravel()
+    each = weights(n)
+    sums = np.bincount(flat, np.tile(each, RESAMPLES), minlength=n * RESAMPLES)
+    return np.ascontiguousarray(sums.reshape(RESAMPLES, n).T / each.sum())
 
 
 def share_interval(successes: int, total: int) -> Interval:
@@ -154,10 +209,15 @@ def share_interval(successes: int, total: int) -> Interval:
             f"Expected a share of at least one run, got {successes} of {total}. Give how many "
             "succeeded, and of how many."
         )
-    failures = total - successes
-    low = stats.beta.ppf(0.025, successes, failures + 1) if successes else 0.0
-    high = stats.beta.ppf(0.975, successes + 1, failures) if failures else 1.0
-    return Interval(successes / total, float(low), float(high))
+    return Interval(successes / total, *exact_ends(successes / total, total))
+
+
+def exact_ends(share: float, total: float) -> tuple[float, float]:
+    """Ends of Clopper and Pearson's interval, for a total that need not be whole."""
+    successes, failures = share * total, (1 - share) * total
+    low = stats.beta.ppf(0.025, successes, failures + 1) if share > 0 else 0.0
+    high = stats.beta.ppf(0.975, successes + 1, failures) if share < 1 else 1.0
+    return float(low), float(high)
 
 
 def reaches_threshold(mean: float, std: float, episodes: int, threshold: float) -> Verdict:
@@ -234,7 +294,8 @@ def common_curve(
     """
     ended = [False] * len(steps) if ended is None else ended
     runs = [
-        (*_known(x, y), has_ended) for x, y, has_ended in zip(steps, values, ended, strict=True)
+        (*known_values(x, y), has_ended)
+        for x, y, has_ended in zip(steps, values, ended, strict=True)
     ]
     begun = [(x, y, has_ended) for x, y, has_ended in runs if len(x)]
     if grid is None:
@@ -248,8 +309,12 @@ def common_curve(
     return Curve(at, *interquartile_mean_band(matrix), np.count_nonzero(~np.isnan(matrix), axis=0))
 
 
-def _known(steps: ArrayLike, values: ArrayLike) -> tuple[Array, Array]:
-    """A run's steps and values, without those that are NaN."""
+def known_values(steps: ArrayLike, values: ArrayLike) -> tuple[Array, Array]:
+    """A run's steps and values, without those whose value is NaN.
+
+    Raises:
+        UsageError: if they differ in number, or steps do not increase.
+    """
     x, y = np.asarray(steps, dtype=float), np.asarray(values, dtype=float)
     if x.shape != y.shape or x.ndim != 1 or not (np.diff(x) > 0).all():
         raise UsageError(

@@ -267,11 +267,11 @@ def test_problems_are_checked():
     [
         ("rlo", "Unknown agent 'rlo'. Did you mean rloo"),
         ("rloo:colour=red", "got 'colour=red'"),
-        ("rloo:group_size", "got 'group_size'"),
+        ("rloo:group_size", "got 'group_size'. Say which value"),
         ("rloo:group_size=3", "groups of 3 .* to fill the 8 trajectories"),
         ("rloo:group_size=two", "to be a whole number, got 'two'"),
         ("rloo:reward_to_go=maybe", "to be yes or no, got 'maybe'"),
-        ("reinforce:aggregation=all", "sum, step-mean, trajectory-mean, got 'all'"),
+        ("reinforce:aggregation=all", "sum, step-mean, trajectory-mean; got 'all'"),
         ("rloo:episodes=64", "that change an estimate"),
         ("rloo:group_size=0", "`group_size` of at least"),
         ("actor-critic:lam=2", "`lam` between 0 and 1, got 2"),

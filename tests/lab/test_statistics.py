@@ -10,7 +10,6 @@ from pgzoo.lab.statistics import (
     MIN_BLOCKS,
     BlockSums,
     Reference,
-    holm,
     properties,
     squared_norm_interval,
     zero_mean_p_value,
@@ -174,11 +173,6 @@ def test_one_estimate_that_is_not_zero_leaves_no_signal():
             estimates[0] = rng.standard_normal(50)
             found = properties(blocks_of(estimates, count), Reference(np.ones(50)))
             assert found.relative_variance.point == np.inf
-
-
-def test_holm_by_hand():
-    np.testing.assert_allclose(holm([0.01, 0.04, 0.03]), [0.03, 0.06, 0.06])
-    np.testing.assert_allclose(holm([0.9, 0.5]), [1.0, 1.0])
 
 
 def test_blocks_do_not_depend_on_how_estimates_arrive():
