@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test lint bench results claims readme clean
+.PHONY: demo test test-ray lint bench results claims readme clean
 
 demo: .venv/installed
 	@echo "Training REINFORCE, then REINFORCE with a baseline: CartPole-v1, ten seeds each."
@@ -13,10 +13,13 @@ demo: .venv/installed
 	@echo "The results are in the folders under runs/ named above. The commands named there need"
 	@echo "    source .venv/bin/activate"
 	@echo "once. To see the curves:"
-	@echo "    $(BIN)/tensorboard --logdir runs     then open http://localhost:6006"
+	@echo "    $(BIN)/pgzoo tensorboard     and open the address it prints"
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-ray: .venv/installed-test .venv/installed-ray
+	$(BIN)/python -m pytest tests/learning/test_on_ray.py
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from pgzoo.errors import UsageError
@@ -20,10 +20,11 @@ from pgzoo.learning.state import TrainState
 from pgzoo.learning.trainer import Iteration, Trainer, make_collector
 from pgzoo.learning.update import Networks
 from pgzoo.records import columns
+from pgzoo.records.config import RunConfig
 from pgzoo.records.intervals import share_interval
-from pgzoo.records.metrics_file import MetricsFile
+from pgzoo.records.metrics_file import MetricsFile, read_lines
 from pgzoo.records.run_folder import RunFolder
-from pgzoo.records.tensorboard import Dashboard
+from pgzoo.records.tensorboard import Dashboard, Results, write_results
 from pgzoo.records.times_file import TimesFile
 
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
@@ -34,7 +35,12 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 def run_training(
-    trainer: Trainer, folder: RunFolder, callback: Callable[[Report], Any] = lambda _: None
+    trainer: Trainer,
+    folder: RunFolder,
+    callback: Callable[[Report], Any] = lambda _: None,
+    *,
+    tensorboard_seeds: bool = False,
+    draw: bool = True,
 ) -> dict[str, Any] | None:
     """Train all replicas, evaluate them, and leave a complete run folder.
 
@@ -44,6 +50,9 @@ def run_training(
         trainer: of the folder's configuration.
         folder: where; made by ``RunFolder.create`` or opened by ``RunFolder.open``.
         callback: called after every iteration; ends the session if it returns True.
+        tensorboard_seeds: whether every seed is a TensorBoard run of its own, too; it is if it was
+            in an earlier session.
+        draw: whether the learning curve is drawn for TensorBoard once training is complete.
 
     Returns:
         the summary, as in ``summary.json``; None if the callback ended the session.
@@ -58,11 +67,15 @@ def run_training(
     try:
         with folder.training():
             state = _starting_state(trainer, folder)
-            state, clock = _train(trainer, folder, state, callback)
+            seeds = tensorboard_seeds or folder.has_seed_curves
+            state, clock = _train(trainer, folder, state, callback, seeds)
             if state.running:
                 return None
             summary = _summary(trainer, state, clock.seconds())
             folder.write_summary(summary)
+            config, size = trainer.config, state.metrics_size
+            figures = run_figures(config, read_lines(folder, size)) if draw else {}
+            write_results(folder.path, config, Results.of(summary), figures)
             return summary
     except KeyboardInterrupt as error:
         raise TrainingInterrupted(
@@ -109,6 +122,7 @@ def _train(
     folder: RunFolder,
     state: TrainState,
     callback: Callable[[Report], Any],
+    tensorboard_seeds: bool,
 ) -> tuple[TrainState, Clock]:
     budget = trainer.agent.steps
     metrics_file = MetricsFile(folder, state.metrics_size)
@@ -116,10 +130,10 @@ def _train(
     clock = Clock(state, times.seconds, budget)
     dashboard = Dashboard(
         folder.path,
-        {r.seed: r.env_steps for r in state.replicas},
+        trainer.config,
         metrics_file.lines(),
-        unit=trainer.agent.plan.unit,
-        rows=trainer.agent.plan.num_rows,
+        threshold=trainer.env.reward_threshold,
+        seeds=tensorboard_seeds,
     )
 
     def save(state: TrainState) -> None:
@@ -144,7 +158,7 @@ def _train(
             lines = _metrics_lines(trainer, iteration)
             metrics_file.append(lines)
             times.append(iteration.number, clock.seconds())
-            dashboard.add(lines, after.steps // len(after.replicas))
+            dashboard.add(lines)
             after = with_snapshots(before, after)
             state = dataclasses.replace(after, metrics_size=metrics_file.size)
             if callback(clock.report(before, state)) is True:
@@ -161,6 +175,19 @@ def _train(
         times.close()
         metrics_file.close()
     return state, clock
+
+
+def run_figures(config: RunConfig, lines: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:
+    """Figures of a complete run for TensorBoard: PNG files by their names.
+
+    Args:
+        config: of the run.
+        lines: of its ``metrics.csv``.
+    """
+    from pgzoo.records.plots import learning_curve_png
+
+    title = f"{config.agent} on {config.env}, {len(config.seeds)} seeds"
+    return {"learning curve, seed by seed": learning_curve_png(lines, title)}
 
 
 def _metrics_lines(trainer: Trainer, iteration: Iteration) -> list[dict[str, Any]]:

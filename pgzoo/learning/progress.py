@@ -97,7 +97,7 @@ def display(manner: bool | Manner = "auto") -> Display:
     if isinstance(manner, bool):
         manner = "auto" if manner else "none"
     if manner == "auto":
-        manner = _fitting()
+        manner = fitting()
     made: dict[Manner, Callable[[], Display]]
     made = {"rich": RichBar, "tqdm": TqdmBar, "lines": Lines, "none": Silent}
     if manner not in made:
@@ -105,7 +105,8 @@ def display(manner: bool | Manner = "auto") -> Display:
     return made[manner]()
 
 
-def _fitting() -> Manner:
+def fitting() -> Manner:
+    """The manner that suits where the program runs."""
     shell = sys.modules.get("IPython")
     if shell is not None and "IPKernelApp" in (getattr(shell.get_ipython(), "config", None) or {}):
         return "tqdm"

@@ -6,6 +6,7 @@ import csv
 import io
 import os
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -121,6 +122,12 @@ class MetricsFile:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+
+
+def read_lines(folder: RunFolder, size: int) -> list[dict[str, Any]]:
+    """The figures of every line of a run at rest, as ``MetricsFile.lines``."""
+    with closing(MetricsFile(folder, size)) as file:
+        return file.lines()
 
 
 def _too_short(path: Path, size: int, found: int) -> UsageError:

@@ -1,35 +1,22 @@
-"""Figures: readable without the text, with axes and units named, safe for colour-blind readers."""
+"""Figures of the laboratory and of one run: readable without the text, axes and units named."""
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+import io
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
-from pgzoo.records.intervals import Interval, common_curve
-
-# Okabe & Ito (2008), and markers and line styles beside: no line is told by its colour alone.
-COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
-MARKERS = "osD^vPX*"
-LINES = ("-", "--", "-.", ":")
-STYLE: dict[Any, Any] = {
-    "font.size": 9,
-    "axes.grid": True,
-    "grid.alpha": 0.3,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "savefig.bbox": "tight",
-    "pdf.fonttype": 42,
-}
+from pgzoo.records.intervals import Array, Interval, common_curve
+from pgzoo.records.style import LOOKS, STYLE, Look
 
 
 @dataclass(frozen=True)
@@ -54,18 +41,6 @@ class Line:
     label: str
     x: Sequence[float]
     y: Sequence[Interval]
-
-
-def save(figure: Figure, path: Path) -> list[Path]:
-    """Write ``path.png`` and ``path.pdf``."""
-    FigureCanvasAgg(figure)
-    files = [path.with_name(path.name + suffix) for suffix in (".png", ".pdf")]
-    with mpl.rc_context(STYLE):
-        for file in files:
-            temporary = file.with_name(f".{file.name}")
-            figure.savefig(temporary, dpi=150, format=file.suffix[1:])
-            temporary.replace(file)
-    return files
 
 
 def dots(
@@ -104,8 +79,8 @@ def dots(
                     [p.point if np.isfinite(p.point) else np.nan for p in points],
                     rows[mine],
                     xerr=[low, high],
-                    fmt=MARKERS[k % len(MARKERS)],
-                    color=COLOURS[k % len(COLOURS)],
+                    fmt=LOOKS[k % len(LOOKS)].marker,
+                    color=LOOKS[k % len(LOOKS)].colour,
                     label=name,
                     capsize=2,
                     markersize=5,
@@ -114,7 +89,7 @@ def dots(
                 ends = [x for i in intervals for x in (i.point, i.low, i.high)]
                 shown = [x for x in ends if np.isfinite(x) and x > 0] or [1.0]
                 axis.set_xlim(min(shown) / 2, 2 * max(shown))
-                _few_ticks(axis, max(shown) / min(shown))
+                few_ticks(axis.xaxis, max(shown) / min(shown))
             if np.isnan([i.point for i in intervals]).all():
                 axis.text(0.5, 0.5, "unknown", transform=axis.transAxes, ha="center")
             for row, interval in zip(rows, intervals, strict=True):
@@ -166,13 +141,13 @@ def curves(
 
 
 def _draw(axis: Axes, line: Line, index: int) -> None:
-    colour = COLOURS[index % len(COLOURS)]
+    mine = LOOKS[index % len(LOOKS)]
     axis.plot(
         line.x,
         [y.point for y in line.y],
-        linestyle=LINES[index // 2 % len(LINES)],
-        marker=MARKERS[index % len(MARKERS)],
-        color=colour,
+        linestyle=mine.line,
+        marker=mine.marker,
+        color=mine.colour,
         markersize=5,
         label=line.label,
     )
@@ -180,7 +155,7 @@ def _draw(axis: Axes, line: Line, index: int) -> None:
     ceiling = 10 * max(known, default=0.0)  # stands for an interval without an upper end
     low = [y.low for y in line.y]
     high = [ceiling if np.isposinf(y.high) else y.high for y in line.y]
-    axis.fill_between(line.x, low, high, color=colour, alpha=0.15, linewidth=0)
+    axis.fill_between(line.x, low, high, color=mine.colour, alpha=0.15, linewidth=0)
 
 
 def _shown(panel: Panel, points: Sequence[float]) -> Panel:
@@ -203,14 +178,12 @@ def _prepare(axis: Axes, panel: Panel, *, vertical: bool = False) -> None:
         axis.axvline(panel.target, color="black", linewidth=0.8, linestyle=(0, (1, 2)))
 
 
-def _few_ticks(axis: Axes, span: float) -> None:
+def few_ticks(axis: Axis, span: float) -> None:
     """On a logarithmic axis: powers of ten, or 1-2-5 where there are few of them."""
-    axis.xaxis.set_major_locator(
-        LogLocator(subs=(1.0,) if span > 10 else (1.0, 2.0, 5.0), numticks=5)
-    )
+    axis.set_major_locator(LogLocator(subs=(1.0,) if span > 10 else (1.0, 2.0, 5.0), numticks=5))
     if span <= 10:
-        axis.xaxis.set_major_formatter("{x:g}")
-    axis.xaxis.set_minor_formatter(NullFormatter())
+        axis.set_major_formatter("{x:g}")
+    axis.set_minor_formatter(NullFormatter())
 
 
 def _arms(intervals: Sequence[Interval]) -> tuple[list[float], list[float]]:
@@ -225,7 +198,12 @@ def _arms(intervals: Sequence[Interval]) -> tuple[list[float], list[float]]:
 
 
 def learning_curve(
-    metrics: Any, title: str, *, complete: bool = True, ax: Axes | None = None
+    metrics: Any,
+    title: str,
+    *,
+    complete: bool = True,
+    look: Look = LOOKS[0],
+    ax: Axes | None = None,
 ) -> Axes:
     """Return along training: every seed, and the interquartile mean with its 95% band.
 
@@ -233,6 +211,7 @@ def learning_curve(
         metrics: a run's ``metrics.csv`` as a DataFrame.
         title: of the axes.
         complete: whether training has ended; then a seed that stopped early keeps its last return.
+        look: of the agent.
         ax: axes to draw on; None: a figure of their own.
     """
     if ax is None:
@@ -240,24 +219,54 @@ def learning_curve(
 
         ax = plt.figure(figsize=(6.4, 4.0), layout="constrained").add_subplot()
     known = metrics.dropna(subset=["return_last_100"])
-    seeds = [rows for _, rows in known.groupby("seed")]
+    seeds = [
+        (rows.env_steps.to_numpy(), rows.return_last_100.to_numpy())
+        for _, rows in known.groupby("seed")
+    ]
+    return _draw_learning_curve(ax, seeds, title, complete, look)
+
+
+def learning_curve_png(lines: Iterable[Mapping[str, Any]], title: str) -> bytes:
+    """The same of a complete run, as a PNG file.
+
+    Args:
+        lines: of the run's ``metrics.csv``; what is not known may be left out.
+        title: of the axes.
+    """
+    known: dict[int, list[tuple[float, float]]] = {}
+    for line in lines:
+        if "return_last_100" in line:
+            known.setdefault(line["seed"], []).append((line["env_steps"], line["return_last_100"]))
+    figure = Figure(figsize=(6.4, 4.0), layout="constrained")
+    seeds = [np.array(pairs).T for pairs in known.values()]
+    axis, curves = figure.add_subplot(), [(x, y) for x, y in seeds]
+    _draw_learning_curve(axis, curves, title, True, LOOKS[0])
+    file = io.BytesIO()
+    figure.savefig(file, format="png", dpi=120)
+    return file.getvalue()
+
+
+def _draw_learning_curve(
+    ax: Axes, seeds: Sequence[tuple[Array, Array]], title: str, complete: bool, look: Look
+) -> Axes:
+    """Draw steps and returns of every seed; the last return counts where steps are the same."""
+    moved = [np.append(np.diff(steps) > 0, True) for steps, _ in seeds]
+    seeds = [(x[last], y[last]) for (x, y), last in zip(seeds, moved, strict=True)]
     with mpl.rc_context(STYLE):
-        for rows in seeds:
-            ax.plot(
-                rows.env_steps, rows.return_last_100, color=COLOURS[0], alpha=0.2, linewidth=0.8
-            )
+        for steps, returns in seeds:
+            ax.plot(steps, returns, color=look.colour, alpha=0.2, linewidth=0.8)
         curve = common_curve(
-            [rows.env_steps.to_numpy() for rows in seeds],
-            [rows.return_last_100.to_numpy() for rows in seeds],
+            [steps for steps, _ in seeds],
+            [returns for _, returns in seeds],
             ended=[complete] * len(seeds),
         )
-        ax.plot(curve.steps, curve.point, color=COLOURS[0], label="interquartile mean")
+        ax.plot(curve.steps, curve.point, color=look.colour, label="interquartile mean")
         if not np.isnan(curve.low).all():
             ax.fill_between(
                 curve.steps,
                 curve.low,
                 curve.high,
-                color=COLOURS[0],
+                color=look.colour,
                 alpha=0.25,
                 linewidth=0,
                 label="95% band over seeds",

@@ -8,10 +8,12 @@ variances do not.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
 
-DIAGNOSES = 10
-"""How many of a run's last diagnoses are pooled in a curve along training."""
+DIAGNOSES, BLOCKS = 10, 40
+"""Diagnoses of single seeds, and blocks in them, that are pooled for a point of a curve along
+training, at least: the latest ones, or all as long as there are fewer."""
 LEAST_BLOCKS = 4
 """Independent blocks that a variance must rest on, all in all, to be shown."""
 
@@ -38,3 +40,19 @@ def relative_variance(
         return math.nan
     signal = sum(s for _, s, _ in known)
     return sum(v for v, _, _ in known) / signal if signal > 0 else math.inf
+
+
+Line = TypeVar("Line", bound=Mapping[str, Any])
+
+
+def latest(lines: Sequence[Line]) -> list[Line]:
+    """The last diagnosed lines of ``metrics.csv`` that make ``DIAGNOSES`` and ``BLOCKS``.
+
+    Each is of one seed. They are all there are if those are fewer.
+    """
+    blocks = 0
+    for taken, line in enumerate(reversed(lines), start=1):
+        blocks += int(line["gradient_blocks"])
+        if taken >= DIAGNOSES and blocks >= BLOCKS:
+            return list(lines[-taken:])
+    return list(lines)

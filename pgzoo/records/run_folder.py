@@ -113,11 +113,17 @@ class RunFolder:
     def _check_files(self) -> None:
         for name in FILES:
             files.check_kind(self.path / name)
-        for folder in (self.path / SNAPSHOTS, *self.path.glob(SEEDS)):
+        with_events = {path.parent for path in self.path.glob(f"*/{EVENTS}")}
+        for folder in {self.path / SNAPSHOTS, *self.path.glob(SEEDS), *with_events}:
             files.check_kind(folder, stat.S_IFDIR)
-        for pattern in (f"{SNAPSHOTS}/*.safetensors", EVENTS, f"{SEEDS}/{EVENTS}"):
+        for pattern in (f"{SNAPSHOTS}/*.safetensors", EVENTS, f"*/{EVENTS}"):
             for path in self.path.glob(pattern):
                 files.check_kind(path)
+
+    @property
+    def has_seed_curves(self) -> bool:
+        """Whether every seed is a TensorBoard run of its own."""
+        return any(self.path.glob(SEEDS))
 
     @property
     def has_metrics(self) -> bool:

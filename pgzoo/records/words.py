@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
+from pgzoo.options import written
+from pgzoo.records.config import RunConfig
 from pgzoo.records.intervals import (
     MIN_RUNS,
     decimals,
@@ -15,6 +17,31 @@ from pgzoo.records.intervals import (
     reaches_threshold,
     share_interval,
 )
+
+
+def settings(config: RunConfig) -> str:
+    """What a run trains, and with which options, as Markdown."""
+    c = config
+    many = len(c.seeds)
+    seeds = f"seed {c.seeds[0]}" if many == 1 else f"{many} seeds ({ranges(c.seeds)})"
+    head = f"**{c.agent}** on {c.env}, {c.policy_kind} policy, {seeds}"
+    if c.max_episode_steps is not None:
+        head += f", at most {c.max_episode_steps:,} steps in an episode"
+    if c.stop_when_solved:
+        head += "; a seed stops when it has reached the threshold"
+    options = (f"`{k}={written(v)}`" for k, v in sorted(c.hyperparameters.items()))
+    return f"{head}\n\n{' '.join(options)}"
+
+
+def ranges(numbers: Sequence[int]) -> str:
+    """As in ``0-9, 12``."""
+    parts: list[list[int]] = []
+    for n in sorted(numbers):
+        if parts and n == parts[-1][-1] + 1:
+            parts[-1].append(n)
+        else:
+            parts.append([n])
+    return ", ".join(f"{p[0]}-{p[-1]}" if len(p) > 1 else str(p[0]) for p in parts)
 
 
 def in_words(summary: Mapping[str, Any]) -> list[str]:
@@ -34,19 +61,24 @@ def in_words(summary: Mapping[str, Any]) -> list[str]:
 
 def _solved(summary: Mapping[str, Any]) -> list[str]:
     solved, seeds = sum(bool(s) for s in summary["solved"]), len(summary["seeds"])
-    share = share_interval(solved, seeds)
-    threshold = f"{summary['threshold']:g}"
-    lines = [
-        f"solved (mean ≥ {threshold}): {solved} of {seeds} seeds, "
-        f"95% interval of the share [{share.low:.2f}, {share.high:.2f}]"
-    ]
+    threshold = summary["threshold"]
+    lines = [solved_in_words(solved, seeds, threshold)]
     close = verdicts(summary).count("too close")
     if close:
         lines.append(
             f"{close} of {seeds} evaluations of {summary['eval_episodes']} episodes are too close "
-            f"to {threshold} to be sure on which side of it their policy is"
+            f"to {threshold:g} to be sure on which side of it their policy is"
         )
     return lines
+
+
+def solved_in_words(solved: int, seeds: int, threshold: float) -> str:
+    """How many of how many seeds have a trained policy that reaches the threshold."""
+    share = share_interval(solved, seeds)
+    return (
+        f"solved (mean ≥ {threshold:g}): {solved} of {seeds} seeds, "
+        f"95% interval of the share [{share.low:.2f}, {share.high:.2f}]"
+    )
 
 
 def verdicts(summary: Mapping[str, Any]) -> list[str | None]:

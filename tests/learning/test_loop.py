@@ -66,7 +66,8 @@ def test_a_run_leaves_a_complete_folder(tmp_path):
         assert int(own[-1]["env_steps"]) == steps
         lengths = [float(row["length_mean"]) for row in own]
         assert sum(lengths) * 4 == pytest.approx(steps)
-    assert list((tmp_path / "run" / "seed-3").glob("events*"))
+    assert list((tmp_path / "run").glob("events*"))
+    assert not list((tmp_path / "run").glob("seed-*"))
 
 
 def small_config(agent, **options):
@@ -402,3 +403,29 @@ def test_learning_happens(tmp_path):
         tmp_path / "run", make_config(seeds=range(4), steps=30_000, hidden=(64, 64), episodes=8)
     )
     assert np.mean(summary["eval_mean"]) > 100
+
+
+def test_seeds_have_tensorboard_runs_of_their_own_on_demand_and_keep_them(tmp_path):
+    folder = RunFolder.create(tmp_path / "run", make_config(seeds=(3, 5)))
+    trainer = trainer_of(make_config(seeds=(3, 5)))
+    stopped = run_training(trainer, folder, lambda r: r.iteration == 2, tensorboard_seeds=True)
+    assert stopped is None
+    before = {p.name: len(list(p.glob("events*"))) for p in (tmp_path / "run").glob("seed-*")}
+    assert before == {"seed-3": 1, "seed-5": 1}
+    assert train(make_config(seeds=(3, 5)), folder) is not None
+    after = {p.name: len(list(p.glob("events*"))) for p in (tmp_path / "run").glob("seed-*")}
+    assert after == {"seed-3": 2, "seed-5": 2}
+
+
+def test_event_files_that_are_gone_or_damaged_do_not_stop_a_run(tmp_path):
+    config = make_config(seeds=(3, 5))
+    folder = RunFolder.create(tmp_path / "run", config)
+    train(config, folder, lambda report: report.iteration == 2)
+    (events,) = (tmp_path / "run").glob("events*")
+    events.write_bytes(b"damaged")
+    train(config, folder, lambda report: report.iteration == 4)
+    for events in (tmp_path / "run").glob("events*"):
+        events.unlink()
+    train(config, folder)
+    run(tmp_path / "whole", config)
+    assert results(tmp_path / "run") == results(tmp_path / "whole")

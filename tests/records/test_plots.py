@@ -1,7 +1,8 @@
 import numpy as np
 
 from pgzoo.records.intervals import Interval
-from pgzoo.records.plots import COLOURS, MARKERS, Line, Panel, curves, dots, save
+from pgzoo.records.plots import Line, Panel, curves, dots, learning_curve_png
+from pgzoo.records.style import COLOURS, MARKERS, save
 
 KNOWN, UNKNOWN = Interval(2.0, 1.0, 4.0), Interval(3.0, np.nan, np.nan)
 
@@ -74,3 +75,15 @@ def test_words_look_the_same_whichever_others_there_are():
         handles, words = figure.axes[0].get_legend_handles_labels()
         colours.append(handles[words.index("z")].lines[0].get_color())
     assert colours[0] == colours[1]
+
+
+def test_a_learning_curve_from_the_lines_of_metrics():
+    lines = [
+        {"seed": seed, "env_steps": 10.0 * i, "return_last_100": float(seed + i)}
+        for seed in range(5)
+        for i in (1, 2, 2, 3)  # an iteration may take no step
+    ]
+    lines.append({"seed": 0, "env_steps": 40.0})
+    png = learning_curve_png(lines, "title")
+    assert png.startswith(b"\x89PNG")
+    assert png != learning_curve_png([], "title")
