@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
+import socket
 import tempfile
 import warnings
 from collections import Counter, deque
@@ -29,6 +30,7 @@ from pgzoo.records.run_folder import CHECKPOINT, CONFIG, METRICS, SNAPSHOTS, SUM
 RETRIES = 3
 SECONDS_BETWEEN_FILES = 5.0
 SECONDS_BETWEEN_LOOKS = 0.2
+SECONDS_TO_ANSWER = 5.0
 IN_ORDER = (CONFIG, TIMES, METRICS, f"{SNAPSHOTS}/*.safetensors", CHECKPOINT, SUMMARY)
 """Files that come home, none before those that it builds on."""
 
@@ -78,7 +80,8 @@ def train_all(
         try:
             tasks.finish(deque(todo), most)
         except BaseException as error:
-            tasks.stop()
+            with contextlib.suppress(KeyboardInterrupt):  # a second one: seconds are lost
+                tasks.stop()
             if isinstance(error, KeyboardInterrupt):
                 raise TrainingInterrupted(
                     "Everything up to here is saved, and the same call goes on from there."
@@ -100,8 +103,9 @@ def _connected(address: str | None) -> Iterator[None]:
         yield
         return
     try:
+        _knock(address)
         ray.init(address, log_to_driver=False, logging_level=logging.WARNING)
-    except (ConnectionError, RuntimeError, ValueError) as error:
+    except (OSError, RuntimeError, ValueError) as error:
         raise UsageError(
             f"Expected a Ray cluster at {address or 'this machine'}, could not connect: {error}. "
             "Start one by `ray start`, or give another address."
@@ -110,6 +114,13 @@ def _connected(address: str | None) -> Iterator[None]:
         yield
     finally:
         ray.shutdown()
+
+
+def _knock(address: str | None) -> None:
+    """Raise an ``OSError`` if nobody is there; Ray itself would try for minutes."""
+    host, _, port = (address or "").removeprefix("ray://").rpartition(":")
+    if host and port.isdigit():
+        socket.create_connection((host, int(port)), SECONDS_TO_ANSWER).close()
 
 
 class _Tasks:
@@ -141,7 +152,7 @@ class _Tasks:
         while todo or self._at_work:
             while todo and len(self._at_work) < most:
                 self._begin(todo.popleft())
-            for place, ended in self._look():
+            for place, ended in self._look(self._report):
                 if ended is not None:
                     raise_for(ended, self._shards[place])
                     continue
@@ -155,8 +166,7 @@ class _Tasks:
         with contextlib.suppress(ray.exceptions.RayError):
             ray.get(self._mailbox.stop.remote())
             while self._at_work:
-                for _ in self._look():
-                    pass
+                deque(self._look(lambda *_: None))
 
     def _begin(self, place: int) -> None:
         shard = self._shards[place]
@@ -173,7 +183,9 @@ class _Tasks:
         )
         self._at_work[task] = place, number
 
-    def _look(self) -> Iterator[tuple[int, Ended | None]]:
+    def _look(
+        self, report: Callable[[int, ShardReport], Any]
+    ) -> Iterator[tuple[int, Ended | None]]:
         """Take what has come home; the shards whose tasks are over, None if theirs was lost."""
         import ray
 
@@ -181,7 +193,7 @@ class _Tasks:
         for mail in ray.get(self._mailbox.take.remote()):
             if (mail.place, mail.number) in self._at_work.values():
                 _restore(self._shards[mail.place].folder, mail.files)
-                self._report(mail.place, mail.report)
+                report(mail.place, mail.report)
         for task in done:
             place, _ = self._at_work.pop(task)
             try:

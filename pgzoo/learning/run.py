@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from pgzoo_envs import DISCRETISERS, describe
 
-from pgzoo.agents import AGENTS, agent_class
+from pgzoo.agents import AGENTS, agent_class, place_in_zoo
 from pgzoo.agents.base import Agent
 from pgzoo.errors import UsageError
 from pgzoo.learning.evaluate import EPISODES, evaluate
@@ -54,6 +54,7 @@ def train(
     stop_when_solved: bool = False,
     diagnostics: int = DEFAULT_DIAGNOSES,
     compare_estimators: bool = False,
+    tensorboard_seeds: bool = False,
     progress: bool | Manner = True,
     callback: Callable[[Report], Any] | None = None,
     **options: Any,
@@ -71,6 +72,7 @@ def train(
         stop_when_solved: a seed stops when it has reached the environment's threshold.
         diagnostics: how often in a run each seed's gradient is diagnosed; 0: never.
         compare_estimators: diagnose the other estimators that fit on the same batches, too.
+        tensorboard_seeds: every seed is a TensorBoard run of its own, beside that of all of them.
         progress: whether a bar shows it, or which: rich, tqdm, lines, none.
         callback: called with a report after every iteration; the run stops if it returns True,
             and can be resumed.
@@ -99,7 +101,7 @@ def train(
         temporary = tempfile.TemporaryDirectory(prefix="pgzoo-", ignore_cleanup_errors=True)
         out = Path(temporary.name) / "run"
     run = Run(RunFolder.create(Path(out), config), temporary)
-    run.go_on(trainer, progress, callback)
+    run.go_on(trainer, progress, callback, tensorboard_seeds)
     return run
 
 
@@ -142,7 +144,7 @@ def configure(
         agent=made.name,
         env=env,
         policy_kind=policy,
-        seeds=_seeds(seeds),
+        seeds=seeds_of(seeds),
         device=choose_device(device),
         max_episode_steps=max_episode_steps,
         stop_when_solved=stop_when_solved,
@@ -200,7 +202,12 @@ def agent_of(config: RunConfig, agent: AgentName) -> type[Agent]:
     return kind
 
 
-def _seeds(seeds: int | Iterable[int]) -> tuple[int, ...]:
+def seeds_of(seeds: int | Iterable[int]) -> tuple[int, ...]:
+    """Seeds, of which there may be given how many, from 0 on.
+
+    Raises:
+        UsageError: for none or too many, negative ones, or a repetition.
+    """
     chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(s) for s in seeds)
     if not 0 < len(chosen) <= MOST_SEEDS or min(chosen) < 0:
         raise UsageError(
@@ -304,6 +311,11 @@ class Run:
                 collector.close()
             table[seeds] = returns.T
         return table
+
+    @property
+    def has_seed_curves(self) -> bool:
+        """Whether every seed is a TensorBoard run of its own, beside that of all of them."""
+        return self._folder.has_seed_curves
 
     @property
     def failed(self) -> dict[int, str]:
@@ -416,10 +428,12 @@ class Run:
     def plot(self, ax: Axes | None = None) -> Axes:
         """The learning curve over seeds with its 95% band."""
         from pgzoo.records.plots import learning_curve
+        from pgzoo.records.style import LOOKS
 
-        c = self.config
+        c, complete = self.config, self.summary is not None
         title = f"{c.agent} on {c.env}, {len(c.seeds)} seeds"
-        return learning_curve(self.metrics, title, complete=self.summary is not None, ax=ax)
+        mine = LOOKS[place_in_zoo(c.agent) % len(LOOKS)]
+        return learning_curve(self.metrics, title, complete=complete, look=mine, ax=ax)
 
     def resume(
         self,
@@ -456,6 +470,7 @@ class Run:
         trainer: Trainer,
         progress: bool | Manner,
         callback: Callable[[Report], Any] | None,
+        tensorboard_seeds: bool = False,
     ) -> None:
         """Train from where the folder stands."""
 
@@ -465,7 +480,7 @@ class Run:
 
         try:
             with display(progress) as shown:
-                run_training(trainer, self._folder, report)
+                run_training(trainer, self._folder, report, tensorboard_seeds=tensorboard_seeds)
         except TrainingInterrupted as error:
             raise TrainingInterrupted(
                 f"{error} Go on with pgzoo.load({str(self.path)!r}).resume()."

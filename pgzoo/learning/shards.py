@@ -24,7 +24,7 @@ from torch import Tensor
 
 from pgzoo.agents import agent_class
 from pgzoo.errors import UsageError
-from pgzoo.learning.loop import load_state, run_training, share_ends
+from pgzoo.learning.loop import load_state, run_figures, run_training, share_ends
 from pgzoo.learning.progress import Report
 from pgzoo.learning.run import AgentName, Run, agent_of, device_here
 from pgzoo.learning.trainer import Trainer
@@ -32,7 +32,9 @@ from pgzoo.options import build
 from pgzoo.records import files
 from pgzoo.records.columns import merged_summary
 from pgzoo.records.config import RunConfig
+from pgzoo.records.metrics_file import read_lines
 from pgzoo.records.run_folder import CONFIG, METRICS, FolderTakenError, RunFolder
+from pgzoo.records.tensorboard import Results, write_dashboard
 from pgzoo.records.times_file import read_times, write_times
 
 SECONDS_BETWEEN_REPORTS = 0.25
@@ -163,7 +165,7 @@ def train_shard(shard: Shard, report: Callable[[ShardReport], Any] = lambda _: N
             ShardReport(now.iteration, now.share, returns, now.steps_per_second, dict(failed))
         )
 
-    run_training(trainer, folder, tell)
+    run_training(trainer, folder, tell, draw=False)
 
 
 def merge(shards: Sequence[Shard], folder: Path) -> Run:
@@ -227,7 +229,10 @@ def _write_merged(config: RunConfig, parts: Sequence[RunFolder], run: RunFolder)
     }
     run.save_checkpoint(tensors, state)
     summaries = [summary for part in parts if (summary := part.summary()) is not None]
-    run.write_summary(merged_summary(config, summaries, share_ends))
+    summary = merged_summary(config, summaries, share_ends)
+    run.write_summary(summary)
+    lines = read_lines(run, len(metrics))
+    write_dashboard(run.path, config, lines, Results.of(summary), run_figures(config, lines))
 
 
 def _checkpoint(part: RunFolder) -> tuple[dict[str, Tensor], dict[str, Any]]:
