@@ -21,7 +21,6 @@ from pgzoo.lab.problem import digest, short_label
 from pgzoo.lab.statistics import (
     MIN_BLOCKS,
     RESCALED,
-    SIGNIFICANT,
     TURNED,
     UNBIASED,
     UNCLEAR,
@@ -32,6 +31,7 @@ from pgzoo.lab.statistics import (
 from pgzoo.options import flat as flat_options
 from pgzoo.records.config import LIBRARIES
 from pgzoo.records.intervals import Interval
+from pgzoo.records.significance import SIGNIFICANT
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -179,7 +179,7 @@ def write_measurement(folder: Path, result: Measurement) -> None:
     write_tables(folder, as_json(result), [flat(row) for row in result.rows])
     if not result.rows:
         return
-    from pgzoo.records.plots import save
+    from pgzoo.records.style import save
 
     with explained_writing(folder):
         save(figure(result), folder / "lab")

@@ -457,7 +457,7 @@ def run_study(name: str, setup: Setup, folder: Path, progress: Progress) -> Stud
         write_tables(folder, about | said | {"parts": parts}, rows)
 
     def draw() -> None:
-        from pgzoo.records.plots import save
+        from pgzoo.records.style import save
 
         with explained_writing(folder):
             save(figure(found()), folder / name)

@@ -1,0 +1,43 @@
+"""`pgzoo plot RUN…`: the figures of a comparison, from any runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+from rich.console import Console
+
+
+@click.command()
+@click.argument("runs", metavar="RUN…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.option(
+    "--out",
+    type=click.Path(path_type=Path),
+    default=Path("figures"),
+    show_default=True,
+    metavar="FOLDER",
+    help="Folder for the figures and tables; files of the same names are replaced.",
+)
+@click.option(
+    "--format",
+    "formats",
+    default="png,pdf,svg",
+    show_default=True,
+    metavar="FORMATS",
+    help="One or several of png, pdf and svg, with commas between.",
+)
+@click.option("--title", help="Of the overview.  [default: environment and number of seeds]")
+def plot(runs: tuple[Path, ...], out: Path, formats: str, title: str | None) -> None:
+    """Draw figures and tables that compare RUNs of one environment.
+
+    A RUN is a folder that `pgzoo run` left. Runs that differ in their seeds alone are one
+    contender; several of one agent are named by the options in which they differ.
+    """
+    from pgzoo.compare.plot import plot_runs
+
+    files = plot_runs(runs, out, [kind.strip() for kind in formats.split(",")], title)
+    console = Console()
+    console.print(f"{len(files)} files in {out}:", markup=False, highlight=False)
+    for name in dict.fromkeys(file.stem for file in files):
+        kinds = ", ".join(file.suffix[1:] for file in files if file.stem == name)
+        console.print(f"  {name} ({kinds})", markup=False, highlight=False)
