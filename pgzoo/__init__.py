@@ -2,6 +2,7 @@
 
     run = pgzoo.train("rloo", env="CartPole-v1", seeds=10)
     run.plot()
+    pgzoo.compare(["ppo", "rloo"], env="CartPole-v1").verdicts
     pgzoo.measure(["rloo", "grpo"], run=run, at=20).table
 
 What ``__init__.pyi`` names is loaded when it is first asked for.

@@ -1,3 +1,5 @@
+from .compare.api import compare as compare
+from .compare.result import Comparison as Comparison
 from .errors import UsageError as UsageError
 from .lab.api import LabResult as LabResult
 from .lab.api import measure as measure

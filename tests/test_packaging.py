@@ -40,7 +40,8 @@ def test_a_wheel_holds_every_module_and_what_type_checkers_need(monkeypatch):
     monkeypatch.chdir(ROOT)
     found = in_wheel()
     assert {"pgzoo/py.typed", "pgzoo_envs/py.typed", "pgzoo/__init__.pyi"} <= found
-    assert found == on_disk("*.py", "*.pyi", "py.typed")
+    assert "pgzoo/compare/report.html" in found
+    assert found == on_disk("*.py", "*.pyi", "*.html", "py.typed")
 
 
 def test_what_is_imported_is_declared():

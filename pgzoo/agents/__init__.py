@@ -22,6 +22,7 @@ __all__ = [
     "agent_class",
     "entry_of",
     "options_in_order",
+    "place_in_zoo",
     "training_default",
 ]
 
@@ -30,6 +31,11 @@ for _module in pkgutil.iter_modules(__path__):
 
 AGENTS = zoo()
 """Name to entry, in the order of publication."""
+
+
+def place_in_zoo(name: str) -> int:
+    """An agent's number in the zoo; that of a user's own estimator comes after all."""
+    return list(AGENTS).index(name) if name in AGENTS else len(AGENTS)
 
 
 def agent_class(name: str | Callable[..., Any]) -> type[Agent]:

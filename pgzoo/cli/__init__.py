@@ -11,9 +11,12 @@ from rich.table import Table
 
 from pgzoo import __version__
 from pgzoo.agents import AGENTS
+from pgzoo.cli.compare import compare
 from pgzoo.cli.flags import with_flags
 from pgzoo.cli.lab import lab
+from pgzoo.cli.plot import plot
 from pgzoo.cli.run import run
+from pgzoo.cli.tensorboard import tensorboard
 from pgzoo.cli.values import POLICIES
 from pgzoo.cli.watch import watch
 from pgzoo.errors import UsageError
@@ -58,14 +61,20 @@ def main() -> None:
 
     \b
     pgzoo run reinforce --env CartPole-v1     ten seeds at once, with error bars
+    pgzoo compare ppo rloo --env CartPole-v1  who is better, and is that sure
+    pgzoo tensorboard                         curves of all runs, side by side
     pgzoo watch runs/reinforce-CartPole-v1-1  a film: untrained beside trained
     pgzoo lab measure --env CartPole-v1       bias and variance of every estimator
+    pgzoo plot RUN RUN                        figures that compare runs
     pgzoo list                                agents, environments, policies
     """  # noqa: D301
 
 
 main.add_command(run)
+main.add_command(compare)
 main.add_command(lab)
+main.add_command(plot)
+main.add_command(tensorboard)
 main.add_command(watch)
 
 

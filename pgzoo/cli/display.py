@@ -131,7 +131,7 @@ def print_next_commands(console: Console, path: Path, summary: dict[str, Any]) -
     other = "reinforce" if summary["agent"] != "reinforce" else "reinforce-baseline"
     run = shlex.quote(str(path))
     commands = [
-        (f"tensorboard --logdir {shlex.quote(str(path.parent))}", "curves of all runs there"),
+        (f"pgzoo tensorboard {shlex.quote(str(path.parent))}", "curves of all runs there"),
         (f"pgzoo watch {run}", "a film: untrained beside trained"),
         (f"pgzoo eval {run} --greedy", "the same policies without sampling"),
         (f"pgzoo run {other} --env {summary['env']}", "another agent to compare with"),

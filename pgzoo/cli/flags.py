@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 MENTION = re.compile(r"`([a-z][a-z_]*)(?:=([^`]*))?`")
 
@@ -24,14 +23,3 @@ def with_flags(text: str) -> str:
         return flag(name) if value is None else f"{flag(name)} {value}"
 
     return MENTION.sub(written, text)
-
-
-def show(value: Any) -> str:
-    """An option's value as a user writes it."""
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    if isinstance(value, tuple):
-        return ",".join(map(str, value))
-    if value is None:
-        return "none"
-    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -12,9 +12,10 @@ import click
 from rich.console import Console
 
 from pgzoo.agents import AGENTS, Agent, agent_class, options_in_order, training_default
-from pgzoo.cli.flags import flag, show, with_flags
+from pgzoo.cli.flags import flag, with_flags
 from pgzoo.cli.values import POLICIES, WIDTHS, parse_seeds
 from pgzoo.errors import UsageError
+from pgzoo.options import written
 
 if TYPE_CHECKING:
     from pgzoo.learning.run import Run
@@ -90,6 +91,13 @@ def _common_options() -> list[click.Parameter]:
             metavar="RUN",
             help="Go on with an interrupted run; its options are kept.",
         ),
+        *running_options(),
+    ]
+
+
+def running_options() -> list[click.Parameter]:
+    """Options of every command that trains."""
+    return [
         click.Option(
             ["--device"],
             type=click.Choice(["auto", "cpu", "cuda"]),
@@ -119,15 +127,29 @@ def _common_options() -> list[click.Parameter]:
             default=None,
             help="With the diagnostics, the relative variance of all estimators that fit.",
         ),
+        click.Option(
+            ["--tensorboard-seeds"],
+            is_flag=True,
+            default=None,
+            help="In TensorBoard, a run for every seed, too, beside the one of all of them.",
+        ),
         click.Option(["--quiet"], is_flag=True, default=None, help="No progress, no table."),
     ]
+
+
+def click_type(known: Option) -> Any:
+    """How an option's value is read from the command line."""
+    if known.choices is not None:
+        return click.Choice(known.choices)
+    kinds = {tuple[int, ...]: WIDTHS, str | None: str}
+    return kinds.get(known.kind, known.kind)
 
 
 def _agent_option(agent: type[Agent], known: Option) -> click.Option:
     usual = training_default(agent, known)
     special = {case: training_default(agent, known, case) for case in agent.defaults}
     shown = "; ".join(
-        [show(usual), *(f"{case}: {show(v)}" for case, v in special.items() if v != usual)]
+        [written(usual), *(f"{case}: {written(v)}" for case, v in special.items() if v != usual)]
     )
     text = f"{with_flags(known.description)}.  [default: {shown}]"
     if known.needs is not None:
@@ -137,10 +159,7 @@ def _agent_option(agent: type[Agent], known: Option) -> click.Option:
     name = flag(known.name)
     if known.kind is bool:
         return click.Option([f"{name}/--no-{name[2:]}"], default=None, help=text)
-    if known.choices is not None:
-        return click.Option([name], type=click.Choice(known.choices), help=text)
-    kinds = {tuple[int, ...]: WIDTHS, str | None: str}
-    return click.Option([name], type=kinds.get(known.kind, known.kind), help=text)
+    return click.Option([name], type=click_type(known), help=text)
 
 
 def _run(
@@ -234,10 +253,11 @@ def _check_same_options(run: Run, name: str, given: dict[str, Any]) -> None:
             f"Try `pgzoo run {config.agent} --resume …`, or start a new run without --resume."
         )
     had = vars(config) | {"policy": config.policy_kind} | config.hyperparameters
+    had["tensorboard_seeds"] = run.has_seed_curves
     for key, value in given.items():
         if key not in had or (had[key] != value and (key, value) != ("device", "auto")):
-            was = f" {show(had[key])}" if key in had else "'s absence"
+            was = f" {written(had[key])}" if key in had else "'s absence"
             raise UsageError(
-                f"Expected {flag(key)}{was} as the run was started, got {show(value)}. "
+                f"Expected {flag(key)}{was} as the run was started, got {written(value)}. "
                 "Leave the option out to go on with it, or start a new run without --resume."
             )

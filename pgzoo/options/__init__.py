@@ -24,6 +24,13 @@ BOUNDS = {
     "maximum": "at most {:g}",
     "below": "below {:g}",
 }
+WORDS = {"yes": True, "true": True, "no": False, "false": False}
+KINDS: dict[Any, str] = {
+    bool: "yes or no",
+    int: "a whole number",
+    float: "a number",
+    tuple[int, ...]: "whole numbers with commas between",
+}
 
 
 def option(
@@ -129,12 +136,45 @@ class Option:
         if not math.isfinite(value) or not all(inside[k](b) for k, b in self.bounds.items()):
             raise UsageError(f"Expected `{self.name}` {self.range_in_words()}, got {value:g}.")
 
+    def parse(self, text: str) -> Any:
+        """The value that a user writes as this text; whether it is in range is for ``check``.
+
+        Raises:
+            UsageError: if it is no value of the option's kind.
+        """
+        if self.choices is not None:
+            self.check(text)
+            return text
+        if self.kind == str | None:
+            return None if text.lower() == "none" else text
+        try:
+            if self.kind == tuple[int, ...]:
+                return tuple(int(width) for width in text.split(","))
+            return WORDS[text.lower()] if self.kind is bool else self.kind(text)
+        except (ValueError, KeyError) as error:
+            raise UsageError(
+                f"Expected `{self.name}` to be {KINDS[self.kind]}, got {text!r}."
+            ) from error
+
     def range_in_words(self) -> str:
         """As in "between 0 and 1"."""
         if {"minimum", "maximum"} <= self.bounds.keys():
             return f"between {self.bounds['minimum']:g} and {self.bounds['maximum']:g}"
         texts = [BOUNDS[k].format(bound) for k, bound in self.bounds.items()]
         return " and ".join(texts) or "to be a finite number"
+
+
+def written(value: Any) -> str:
+    """An option's value as a user writes it, the inverse of ``Option.parse``."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, tuple):
+        return ",".join(map(str, value))
+    if value is None:
+        return "none"
+    if isinstance(value, float) and float(f"{value:g}") == value:
+        return f"{value:g}"
+    return str(value)
 
 
 def options_of(cls: Any) -> dict[str, Option]:

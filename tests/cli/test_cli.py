@@ -43,7 +43,7 @@ def test_run_prints_progress_a_table_and_what_to_try_next():
     assert "100%" in output
     assert "steps/s" in output
     assert "solved (mean ≥ 475): 0 of 3 seeds" in output
-    assert "tensorboard --logdir runs" in output
+    assert "pgzoo tensorboard runs" in output
     assert "pgzoo eval runs/reinforce-CartPole-v1-1" in output
     assert "pgzoo watch runs/reinforce-CartPole-v1-1" in output
     assert json.loads(Path("runs/reinforce-CartPole-v1-1/summary.json").read_text())
@@ -346,7 +346,7 @@ def test_an_interruption_while_the_figure_is_drawn(monkeypatch):
     def interrupted(*arguments):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pgzoo.records.plots.save", interrupted)
+    monkeypatch.setattr("pgzoo.records.style.save", interrupted)
     output = pgzoo(f"lab measure {LAB} --estimator reinforce --out lab", 130)
     assert "what was complete is in lab" in output
     assert Path("lab/lab.csv").exists()
@@ -430,3 +430,12 @@ def test_an_estimator_that_fails_at_once_leaves_no_run():
     output = pgzoo("run mine.py:mine --env CartPole-v1 --seeds 0 --steps 500 --out r", 2)
     assert "mine.py:2" in output
     assert not Path("r").exists()
+
+
+def test_a_resumed_run_keeps_to_its_tensorboard_runs():
+    pgzoo(f"run reinforce {SMALL} --quiet --out plain")
+    output = pgzoo("run reinforce --resume plain --tensorboard-seeds", status=2)
+    assert "Expected --tensorboard-seeds no as the run was started, got yes" in output
+    pgzoo(f"run reinforce {SMALL} --quiet --out each --tensorboard-seeds")
+    assert len(list(Path("each").glob("seed-*"))) == 3
+    pgzoo("run reinforce --resume each --tensorboard-seeds")

@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from pgzoo.agents import AGENTS, agent_class
 from pgzoo.errors import UsageError
-from pgzoo.options import Option, build, chosen_by, flat, option, options_of, own_options
+from pgzoo.options import (
+    Option,
+    build,
+    chosen_by,
+    flat,
+    option,
+    options_of,
+    own_options,
+    written,
+)
 
 ENVS = ("CartPole-v1", "LunarLander-v3", "SomeOther-v0")
 POLICIES = ("mlp", "linear", "tabular")
@@ -287,3 +296,37 @@ def test_building_and_flattening_are_inverse(example):
         assert build(agent, flat(made)) == made
         assert dataclasses.replace(made) == made
         assert hash(made) == hash(build(agent, flat(made)))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "value"),
+    [
+        (int, "4", 4),
+        (float, "0.1234567891", 0.1234567891),
+        (float, "1e-05", 1e-5),
+        (bool, "yes", True),
+        (bool, "no", False),
+        (tuple[int, ...], "64,32", (64, 32)),
+        (str | None, "runs/a", "runs/a"),
+        (str | None, "none", None),
+        (Literal["a", "b"], "b", "b"),
+    ],
+)
+def test_values_are_read_as_they_are_written(kind, text, value):
+    known = Option("x", None, "", kind, {}, False, None)
+    assert known.parse(text) == value
+    assert written(value) == text
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "message"),
+    [
+        (int, "4.5", "a whole number, got '4.5'"),
+        (bool, "maybe", "yes or no"),
+        (tuple[int, ...], "a,b", "whole numbers with commas"),
+        (Literal["sum", "mean"], "sun", "among sum, mean; got 'sun'. Did you mean sum"),
+    ],
+)
+def test_texts_that_are_no_values_are_refused(kind, text, message):
+    with pytest.raises(UsageError, match=message):
+        Option("x", None, "", kind, {}, False, None).parse(text)
