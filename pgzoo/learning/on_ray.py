@@ -1,8 +1,8 @@
 """Shards as tasks of a Ray cluster; the interface is that of ``local``.
 
 No file system need be shared: a task trains in a folder of its own node and sends home what has
-changed there, every few seconds and at its end. A task whose node is lost is begun again elsewhere,
-from what had come home.
+changed there every few seconds, and all of it at its end. A task whose node is lost is begun again
+elsewhere, from what had come home.
 """
 
 from __future__ import annotations
@@ -190,21 +190,28 @@ class _Tasks:
         import ray
 
         done, _ = ray.wait(list(self._at_work), timeout=SECONDS_BETWEEN_LOOKS)
-        for mail in ray.get(self._mailbox.take.remote()):
-            if (mail.place, mail.number) in self._at_work.values():
-                _restore(self._shards[mail.place].folder, mail.files)
-                report(mail.place, mail.report)
+        mail = [m for m in ray.get(self._mailbox.take.remote()) if self._is_awaited(m)]
+        for m in mail:
+            _restore(self._shards[m.place].folder, m.files)
+        for m in mail:
+            report(m.place, m.report)
         for task in done:
-            place, _ = self._at_work.pop(task)
+            place, _ = self._at_work[task]
+            ended = None
             try:
-                ended, changed = ray.get(task)
-            except ray.exceptions.RayTaskError:
-                raise  # it is not about the node
+                ended, everything = ray.get(task)
+                _restore(self._shards[place].folder, everything)
+            except ray.exceptions.RayTaskError:  # it is not about the node
+                del self._at_work[task]
+                raise
             except ray.exceptions.RayError:
-                yield place, None
-                continue
-            _restore(self._shards[place].folder, changed)
+                pass
+            del self._at_work[task]
             yield place, ended
+
+    def _is_awaited(self, mail: Mail) -> bool:
+        """Whether it is not of a task that was thought to be lost."""
+        return (mail.place, mail.number) in self._at_work.values()
 
     def _about_loss(self, place: int) -> None:
         shard = self._shards[place]
@@ -262,7 +269,7 @@ def _train(
             return ray.get(mailbox.put.remote(Mail(place, number, now, changed)))
 
         ended = attempt(packed, report, folder, versions)
-        return ended, dict(_changed(folder, seen))
+        return ended, dict(_changed(folder, {}))
 
 
 def _changed(folder: Path, seen: dict[str, tuple[int, int]]) -> Iterator[tuple[str, bytes]]:
