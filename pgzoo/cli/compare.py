@@ -101,6 +101,7 @@ PARAMETERS: list[click.Parameter] = [
         "[default: about a twentieth of the threshold]",
         type=click.FloatRange(min=0, min_open=True),
     ),
+    _text("--films", "What each does, as films in the report.", is_flag=True, default=None),
     *running_options(),
     *_options_of_all(),
 ]

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pgzoo.options import Option
 
 DEFAULT_SEEDS = "0-9"
+LONGEST_LABEL = 80
 
 
 class AgentCommands(click.Group):
@@ -83,7 +84,7 @@ def _common_options() -> list[click.Parameter]:
         click.Option(
             ["--out"],
             type=click.Path(path_type=Path),
-            help="Folder for the results.  [default: runs/AGENT-ENV-NUMBER]",
+            help="Folder for the results.  [default: runs/AGENT:OPTIONS-ENV-NUMBER]",
         ),
         click.Option(
             ["--resume"],
@@ -217,7 +218,7 @@ def _train(
         )
     given.setdefault("seeds", parse_seeds(DEFAULT_SEEDS))
     new = out is None or not out.exists()
-    path = out or free_folder(Path("runs"), f"{name.rpartition(':')[2]}-{given['env']}")
+    path = out or free_folder(Path("runs"), _folder_name(name, given))
     made.append(path)
     try:
         return train(name, out=path, progress=progress, **given)
@@ -230,6 +231,16 @@ def _train(
             if out is None and not any(path.parent.iterdir()):
                 path.parent.rmdir()
         raise
+
+
+def _folder_name(name: str, given: dict[str, Any]) -> str:
+    """Agent, the options by which it differs, and environment."""
+    from pgzoo.options import options_of, written
+
+    known = options_of(agent_class(name))
+    own = ",".join(f"{k}={written(v)}" for k, v in given.items() if k in known)
+    label = name.rpartition(":")[2] + ":" * bool(own) + own
+    return f"{label[:LONGEST_LABEL]}-{given['env']}"
 
 
 def _resume(

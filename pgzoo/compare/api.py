@@ -65,6 +65,7 @@ def compare(
     stop_when_solved: bool = False,
     diagnostics: int = DEFAULT_DIAGNOSES,
     compare_estimators: bool = False,
+    films: bool = False,
     progress: bool | Manner = True,
     command: str | None = None,
     **options: Any,
@@ -97,6 +98,7 @@ def compare(
         stop_when_solved: a seed stops when it has reached the threshold.
         diagnostics: how often in a run the gradient is diagnosed; 0: never.
         compare_estimators: diagnose the other estimators that fit on the same batches, too.
+        films: show in the report what every contender does, untrained beside trained.
         progress: whether a table shows it, or in which manner: rich, tqdm, lines, none.
         command: that the report says repeats it; None: this call.
         options: of all agents, in place of their defaults for the environment.
@@ -118,6 +120,8 @@ def compare(
     }
     contenders, _ = contenders_of(agents, grid, seeds=chosen, **common)
     _check_place(on, contenders)
+    if films and not pgzoo_envs.renders(env):
+        raise UsageError(f"Expected an environment that can be drawn with `films`, got {env}.")
     most_batches = _most_batches(until_decided, len(chosen))
     train = place_to_train(on, workers)
     question = Question.of(contenders, chosen, until_decided)
@@ -150,6 +154,7 @@ def compare(
         difference=difference,
         command=command or _call(agents, env, seeds, grid, until_decided, common),
         folder=own.path,
+        films=films,
         temporary=own.temporary,
     )
     if own.temporary is None:

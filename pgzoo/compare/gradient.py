@@ -26,8 +26,9 @@ def relative_variance_along(
 ) -> pd.DataFrame:
     """Relative variance at some points along training, as ``records.pooling`` has it.
 
-    The diagnosed lines, in the order of their environment steps, are divided into windows of
-    equally many, ``DIAGNOSES`` or more, so that there are fewer points where there are few lines.
+    The diagnosed lines, in the order of their environment steps, are pooled in windows of equally
+    many, ``DIAGNOSES`` or more. Where lines are few, windows overlap: neighbouring points then
+    share diagnoses, and a bend between them is seen later and smoother than it is.
 
     Args:
         metrics: a line per iteration and seed; those with a diagnosis count.
@@ -84,11 +85,12 @@ def direction_along(metrics: pd.DataFrame, points: int = 10) -> pd.DataFrame:
 
 
 def _windows(metrics: pd.DataFrame, columns: list[str], points: int) -> list[pd.DataFrame]:
-    """Lines that have all of some columns, in windows of equally many."""
+    """Lines that have all of some columns, in windows of equally many, evenly spread."""
     if not {*columns} <= {*metrics.columns}:  # it was not diagnosed
         return []
     known = metrics.dropna(subset=columns).sort_values(["env_steps", "seed"])
     if known.empty:
         return []
-    count = min(points, max(len(known) // DIAGNOSES, 1))
-    return [known.iloc[index] for index in np.array_split(np.arange(len(known)), count)]
+    width = min(max(DIAGNOSES, -(-len(known) // points)), len(known))
+    first = np.unique(np.linspace(0, len(known) - width, points).round().astype(int))
+    return [known.iloc[i : i + width] for i in first]

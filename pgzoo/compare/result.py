@@ -40,6 +40,7 @@ SEQUENTIAL = (
     "and intervals are those of a fixed number of seeds, and are no test here."
 )
 FORMATS = ("png", "pdf", "svg")
+FILMS = "films"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -54,6 +55,7 @@ class Comparison:
         difference: in return, that would matter; None: a twentieth of the threshold.
         command: that repeats it.
         folder: of runs and files.
+        films: whether the report shows what every contender does.
         temporary: keeps a temporary folder for as long as the comparison is used.
     """
 
@@ -64,6 +66,7 @@ class Comparison:
     difference: float | None
     command: str
     folder: Path
+    films: bool = False
     temporary: tempfile.TemporaryDirectory[str] | None = dataclasses.field(
         default=None, repr=False, compare=False
     )
@@ -204,9 +207,15 @@ class Comparison:
         return folder / TEMPLATE
 
     def _write_report(self, path: Path, figures: Sequence[Illustration]) -> None:
+        from pgzoo.compare.films import write_films
         from pgzoo.compare.report import write_report
         from pgzoo.compare.tables import contenders_in_words, pairs_in_words
 
+        films = {}
+        if self.films:
+            place = path.parent / FILMS
+            place.mkdir(exist_ok=True)
+            films = write_films(self.outcomes, place)
         write_report(
             path,
             question=self.title,
@@ -217,7 +226,7 @@ class Comparison:
             },
             verdicts=self.verdicts,
             figures=figures,
-            films={},
+            films=films,
             commands=[self.command],
             versions=versions(),
             notes=[*self.notes, *([SEQUENTIAL] if self.decisions is not None else [])],

@@ -29,7 +29,7 @@ Pullback = Callable[[Tensor, Tensor, Sequence[int]], Tensor]
 
 ROWS_IN_CACHE = 2048
 ROWS_OF_PRODUCT = 128
-"""Rows whose part of a weight's gradient is one matrix product."""
+"""Rows whose part of a weight's gradient is one matrix product, at most."""
 LANES = 32
 """Floats that the widest processors take at once."""
 LEAST_PRODUCT = 400
@@ -105,7 +105,9 @@ class MLP:
         if not (torch.is_grad_enabled() and theta.requires_grad):
             return self.bind(theta)(obs)
         rows = self._rows(theta, obs)
-        outputs: Tensor = _MLPFunction.apply(theta, _padded_rows(rows, ROWS_OF_PRODUCT), self)
+        outputs: Tensor = _MLPFunction.apply(
+            theta, _padded_rows(rows, max(LANES, self._least_rows())), self
+        )
         return outputs[:, : rows.shape[1]].reshape(*self._batch(obs), self.sizes[-1])
 
     def bind(self, theta: Tensor) -> Forward:
@@ -184,7 +186,7 @@ class _MLPFunction(torch.autograd.Function):
     """An MLP as one node of the graph: forward and backward piece by piece, in the cache.
 
     Layer by layer over a whole batch, every activation would travel to memory and back several
-    times. Rows come in multiples of ``ROWS_OF_PRODUCT``.
+    times.
     """
 
     @staticmethod
@@ -239,10 +241,10 @@ def _padded_rows(rows: Tensor, multiple: int) -> Tensor:
     """Rows ``[S, B, n]``, and zeros up to the next multiple.
 
     A replica's result must not depend on its company, in no bit, and how many rows it has with
-    padding does. Of few rows a product is found by another kernel; sums of weights' gradients are
-    added up in another order where their length differs; and σ is rounded otherwise in the last
-    entries of a tensor, which do not fill the processor's lanes. (Where a layer's width is odd, one
-    replica's products may still differ from many replicas' in the last bit.)
+    padding does. Of few rows a product is found by another kernel; numbers are added up in another
+    order where they are no multiple of a processor's lanes, or very many; and σ is rounded
+    otherwise in the last entries of a tensor, which do not fill the lanes. (Where a layer's width
+    is odd, one replica's products may still differ from many replicas' in the last bit.)
     """
     missing = -rows.shape[1] % multiple
     return torch.nn.functional.pad(rows, (0, 0, 0, missing)) if missing else rows

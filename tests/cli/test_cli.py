@@ -21,6 +21,7 @@ from pgzoo.errors import UsageError
 from pgzoo.records.run_folder import RunFolder
 
 SMALL = "--env CartPole-v1 --seeds 0-2 --steps 1000 --hidden 8 --episodes 4"
+FOLDER = "runs/reinforce_episodes_4_steps_1000_hidden_8-CartPole-v1"
 PGZOO = [sys.executable, "-m", "pgzoo"]
 
 
@@ -44,15 +45,15 @@ def test_run_prints_progress_a_table_and_what_to_try_next():
     assert "steps/s" in output
     assert "solved (mean ≥ 475): 0 of 3 seeds" in output
     assert "pgzoo tensorboard runs" in output
-    assert "pgzoo eval runs/reinforce-CartPole-v1-1" in output
-    assert "pgzoo watch runs/reinforce-CartPole-v1-1" in output
-    assert json.loads(Path("runs/reinforce-CartPole-v1-1/summary.json").read_text())
+    assert f"pgzoo eval {FOLDER}-1" in output
+    assert f"pgzoo watch {FOLDER}-1" in output
+    assert json.loads(Path(f"{FOLDER}-1/summary.json").read_text())
 
 
 def test_the_next_run_gets_the_next_number():
     for number in (1, 2):
         output = pgzoo(f"run reinforce {SMALL}")
-        assert f"runs/reinforce-CartPole-v1-{number}" in output
+        assert f"{FOLDER}-{number}" in output
 
 
 def test_quiet_is_quiet():
@@ -370,10 +371,12 @@ def test_returns_that_are_all_equal_leave_a_critic_nothing_to_explain():
 def test_a_user_s_estimator_is_trained_with():
     Path("mine.py").write_text("def mine(t):\n    return t.reward.cumsum(-1)\n")
     output = pgzoo("run mine.py:mine --env CartPole-v1 --seeds 0-1 --steps 300 --hidden 4")
-    assert "runs/mine-CartPole-v1-1" in output
+    folder = "runs/mine_steps_300_hidden_4-CartPole-v1-1"
+    assert folder in output
     assert "mine.py:mine" in pgzoo("run mine.py:mine --help")
     Path("mine.py").unlink()
-    pgzoo("eval runs/mine-CartPole-v1-1 --episodes 2")  # a run folder runs no program
+    # A run folder runs no program.
+    pgzoo(f"eval {folder} --episodes 2")
 
 
 def test_a_run_folder_never_runs_a_program():

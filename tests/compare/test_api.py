@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import pgzoo
+from pgzoo.compare.films import middle_seed
 from pgzoo.errors import UsageError
 from pgzoo.learning import local
 from pgzoo.learning import shards as shards_module
@@ -35,6 +36,20 @@ def test_outcomes_are_those_of_runs_of_their_own():
     mine = outcome.metrics.sort_values(["iteration", "seed"])[list(run.metrics)]
     pd.testing.assert_frame_equal(mine.reset_index(drop=True), run.metrics)
     assert outcome.metrics.seconds.notna().all()
+
+
+def test_films_of_the_middle_seeds_are_in_the_report(monkeypatch):
+    found = compare(*ROUGH, seeds=3, out="c", films=True)
+    assert [p.name for p in sorted(Path("c/films").iterdir())] == ["0.gif", "1.gif"]
+    page = Path("c/report.html").read_text()
+    assert page.count("data:image/gif;base64,") == 2
+    for outcome in found.outcomes:
+        seed = middle_seed(outcome)
+        assert f"{outcome.label}, seed {seed}: the middle one by its return" in page
+        assert sorted(outcome.returns)[1] == outcome.returns[outcome.seeds.index(seed)]
+    monkeypatch.setattr("pgzoo_envs.renders", lambda env: False)
+    with pytest.raises(UsageError, match="that can be drawn with `films`, got CartPole-v1"):
+        compare(films=True)
 
 
 def test_without_out_nothing_is_left_behind():

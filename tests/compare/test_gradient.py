@@ -46,13 +46,24 @@ def test_sums_are_pooled_not_ratios():
     known = table.index[table["gradient_variance"].notna()]
     table.loc[known, "gradient_variance"] = np.arange(20) + 1.0
     table.loc[known, "gradient_signal"] = np.where(np.arange(20) % 2, 3.0, -1.0)
-    found = relative_variance_along(table)["relative_variance"]
+    found = relative_variance_along(table, points=2)["relative_variance"]
     assert found.tolist() == [55 / 10, 155 / 10]
     assert found[0] == relative_variance(np.arange(10) + 1.0, [-1, 3] * 5, [8] * 10)
 
 
+def test_windows_overlap_where_diagnoses_are_few():
+    table = metrics(20)
+    steps = np.sort(table["env_steps"][table["gradient_variance"].notna()])
+    found = relative_variance_along(table)
+    assert len(found) == 10
+    assert found["blocks"].tolist() == [80] * 10
+    np.testing.assert_allclose(
+        found["env_steps"].iloc[[0, -1]], [steps[:10].mean(), steps[10:].mean()]
+    )
+
+
 def test_few_diagnoses_make_few_points_and_few_blocks_none():
-    assert len(relative_variance_along(metrics(25))) == 2
+    assert len(relative_variance_along(metrics(12))) == 3
     assert len(relative_variance_along(metrics(3))) == 1
     assert relative_variance_along(metrics(3, blocks=1))["relative_variance"].isna().all()
     assert len(relative_variance_along(metrics(100), points=4)) == 4
@@ -80,7 +91,7 @@ def test_direction():
     table = metrics(20)
     known = table.index[table["split_half_cosine"].notna()]
     table.loc[known, "split_half_cosine"] = [0.1, 0.3] * 5 + [0.6] * 10
-    found = direction_along(table)
+    found = direction_along(table, points=2)
     np.testing.assert_allclose(found["cosine"], [0.2, 0.6])
     assert found["lines"].tolist() == [10, 10]
     assert 0.1 <= found["low"][0] < 0.2 < found["high"][0] <= 0.3
