@@ -118,19 +118,29 @@ class Comparison:
 
     @cached_property
     def verdicts(self) -> list[str]:
-        """Sentences, a pair's final return and steps to the threshold each; never too strong."""
+        """Sentences, a pair's final return and steps to the threshold each; never too strong.
+
+        What is decided comes first.
+        """
+        return [*self._sentences[0], *self._sentences[1]]
+
+    @cached_property
+    def _sentences(self) -> tuple[list[str], list[str]]:
+        """On what is decided, and on what is not."""
         comparisons = len(self.every_pair)
-        lines = []
-        few = too_few_in_words([len(o.seeds) for o in self.outcomes], comparisons)
-        if few is not None:
-            lines.append(few)
         if self.decisions is None:
-            lines += [self._of_returns(pair) for pair in self.every_pair]
+            said = [(pair.better is not None, self._of_returns(pair)) for pair in self.every_pair]
         else:
-            lines += self._decided(self.decisions)
+            said = self._decided(self.decisions)
         if self.threshold is not None:
-            lines += [steps_in_words(s, comparisons, self.threshold) for s in self.savings]
-        return lines
+            said += [
+                (s.faster is not None, steps_in_words(s, comparisons, self.threshold))
+                for s in self.savings
+            ]
+        few = too_few_in_words([len(o.seeds) for o in self.outcomes], comparisons)
+        decided = [few] if few is not None else []
+        decided += [text for is_decided, text in said if is_decided]
+        return decided, [text for is_decided, text in said if not is_decided]
 
     def _of_returns(self, pair: Pair) -> str:
         comparisons, difference = len(self.every_pair), self.difference_that_matters
@@ -142,8 +152,8 @@ class Comparison:
             )
         return return_in_words(pair, comparisons, difference, more)
 
-    def _decided(self, decisions: Decisions) -> list[str]:
-        """Sentences of a comparison whose seeds were added until every pair was decided."""
+    def _decided(self, decisions: Decisions) -> list[tuple[bool, str]]:
+        """Of a comparison whose seeds were added until every pair was decided."""
         seeds = {o.label: len(o.seeds) for o in self.outcomes}
 
         def used(pair: tuple[str, str]) -> str:
@@ -152,12 +162,14 @@ class Comparison:
         lines = []
         for pair, better in decisions.better.items():
             worse = pair[0] if better == pair[1] else pair[1]
-            lines.append(
+            text = (
                 f"{better} ends with a higher return than {worse}: decided, by {used(pair)} at "
                 f"most; the probability of any false decision is at most {LEVEL:.0%}"
             )
+            lines.append((True, text))
         lines += [
-            f"undecided after {used(pair)}: {pair[0]} and {pair[1]}" for pair in decisions.undecided
+            (False, f"undecided after {used(pair)}: {pair[0]} and {pair[1]}")
+            for pair in decisions.undecided
         ]
         return lines
 
@@ -224,7 +236,8 @@ class Comparison:
                 "Contenders": contenders_in_words(self.table.reset_index()),
                 "Pairs": pairs_in_words(self.pairs),
             },
-            verdicts=self.verdicts,
+            verdicts=self._sentences[0],
+            undecided=self._sentences[1],
             figures=figures,
             films=films,
             commands=[self.command],
