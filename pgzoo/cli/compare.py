@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 PARENT = Path("comparisons")
 MOST_VERDICTS = 12
-IN_THE_REPORT = ["mean", "worst tenth", "next run"]
-"""Columns for which a terminal has no room."""
+IN_THE_REPORT = ["mean", "worst tenth", "next run", "seconds"]
+"""What columns begin with for which a terminal has no room."""
 
 
 def _options_of_all() -> list[click.Parameter]:
@@ -185,7 +185,8 @@ def print_comparison(console: Console, found: Comparison) -> None:
     from pgzoo.compare.tables import contenders_in_words
 
     table = contenders_in_words(found.table.reset_index())
-    shown = table.drop(columns=IN_THE_REPORT).rename(columns={"interquartile mean": "IQM"})
+    narrow = [c for c in table.columns if not c.startswith(tuple(IN_THE_REPORT))]
+    shown = table[narrow].rename(columns={"interquartile mean": "IQM"})
     title = f"{found.title}, best first; IQM: interquartile mean of the final returns"
     _print_table(console, title, shown)
     for line in found.verdicts[:MOST_VERDICTS]:

@@ -65,6 +65,14 @@ def area_under_curve(
     return float(np.trapezoid(np.interp(at, x, y), at) / budget)
 
 
+def areas_under_curves(outcome: Outcome, budget: float) -> list[float]:
+    """Mean return of each run over its first environment steps, up to a budget; NaN if none."""
+    return [
+        area_under_curve(rows["env_steps"], rows["return_mean"], budget, ended=True)
+        for _, rows in outcome.metrics.groupby("seed", sort=True)
+    ]
+
+
 @dataclass(frozen=True)
 class Survival:
     """Share of runs that have not yet reached the threshold, a step function.
@@ -164,6 +172,23 @@ def common_budget(outcomes: Iterable[Outcome]) -> int:
     if not known:
         raise UsageError("Expected at least one contender, got none.")
     return int(min(known))
+
+
+def common_seconds(outcomes: Iterable[Outcome]) -> float:
+    """The same in seconds since each run began; NaN if those of a run are not known."""
+    known = []
+    for outcome in outcomes:
+        known.append(float(outcome.metrics["seconds"].max(skipna=False)))
+        seconds = zip(outcome.steps_to_threshold, trained_seconds(outcome), strict=True)
+        known += [limit for first, limit in seconds if first is None]
+    return float(np.min(known))
+
+
+def trained_seconds(outcome: Outcome) -> list[float]:
+    """Seconds since its run began that each seed trained; infinite if it failed."""
+    last = outcome.metrics.groupby("seed")["seconds"].max()
+    seeds = zip(outcome.seeds, outcome.failed, strict=True)
+    return [np.inf if why is not None else float(last[seed]) for seed, why in seeds]
 
 
 def trained_steps(outcome: Outcome) -> list[int]:

@@ -10,9 +10,12 @@ import numpy as np
 
 from pgzoo.compare.efficiency import (
     Saving,
+    areas_under_curves,
     common_budget,
+    common_seconds,
     restricted_mean,
     share_reached,
+    trained_seconds,
     trained_steps,
 )
 from pgzoo.compare.final_return import final_return
@@ -21,7 +24,7 @@ from pgzoo.compare.outcome import Outcome
 from pgzoo.compare.pairs import Pair
 from pgzoo.options import written
 from pgzoo.records.files import write
-from pgzoo.records.intervals import Interval, decimals
+from pgzoo.records.intervals import Interval, decimals, interquartile_mean_interval
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,21 +36,31 @@ NONE = Interval(np.nan, np.nan, np.nan)
 def contenders_table(outcomes: Sequence[Outcome]) -> pd.DataFrame:
     """A line for each contender, best first; numbers and the ends of their 95% intervals.
 
-    Steps to the threshold are restricted means at the budget that is common to all.
+    ``area`` is the mean return over the first environment steps, as many as all were to train.
+    Steps and seconds to the threshold are restricted means at the budget that is common to all;
+    seconds are of a run with all its seeds, beside whatever else its machine did.
     """
     import pandas as pd
 
-    budget = common_budget(outcomes) if outcomes[0].threshold is not None else None
-    return pd.DataFrame([_contender(o, budget) for o in ranked(outcomes)])
+    budgets = None
+    if outcomes[0].threshold is not None:
+        budgets = common_budget(outcomes), common_seconds(outcomes)
+    least = min(o.budget for o in outcomes)
+    return pd.DataFrame([_contender(o, least, budgets) for o in ranked(outcomes)])
 
 
-def _contender(outcome: Outcome, budget: int | None) -> dict[str, object]:
+def _contender(
+    outcome: Outcome, least: int, budgets: tuple[int, float] | None
+) -> dict[str, object]:
     figures = final_return(outcome.returns, outcome.threshold)
-    share = mean = NONE
-    if budget is not None:
+    share = mean = seconds = NONE
+    if budgets is not None:
         reached, trained = outcome.steps_to_threshold, trained_steps(outcome)
-        share = share_reached(reached, trained, budget)
-        mean = restricted_mean(reached, trained, budget)
+        share = share_reached(reached, trained, budgets[0])
+        mean = restricted_mean(reached, trained, budgets[0])
+        if np.isfinite(budgets[1]):
+            reached_after = outcome.seconds_to_threshold
+            seconds = restricted_mean(reached_after, trained_seconds(outcome), budgets[1])
     return {
         "contender": outcome.label,
         "agent": outcome.agent,
@@ -60,11 +73,15 @@ def _contender(outcome: Outcome, budget: int | None) -> dict[str, object]:
         **_spread("worst_tenth", figures.worst_tenth),
         **_spread("next_run", figures.next_run),
         "next_run_coverage": figures.next_run_coverage,
+        **_spread("area", interquartile_mean_interval(areas_under_curves(outcome, least))),
+        "area_steps": least,
         "threshold": np.nan if outcome.threshold is None else outcome.threshold,
         "budget": outcome.budget,
-        "common_budget": np.nan if budget is None else budget,
+        "common_budget": np.nan if budgets is None else budgets[0],
+        "common_seconds": np.nan if budgets is None else budgets[1],
         **_spread("share_reached", share),
         **_spread("steps_to_threshold", mean),
+        **_spread("seconds_to_threshold", seconds),
     }
 
 
@@ -134,6 +151,7 @@ def contenders_in_words(table: pd.DataFrame) -> pd.DataFrame:
             )
         ],
     }
+    shown[f"mean over the first {table.area_steps.iloc[0]:,} steps"] = _intervals(table, "area")
     if table.threshold.notna().any():
         threshold, budget = table.threshold.iloc[0], table.common_budget.iloc[0]
         shown[f"below {threshold:g} or failed"] = _intervals(table, "failure_rate", 2)
@@ -141,6 +159,9 @@ def contenders_in_words(table: pd.DataFrame) -> pd.DataFrame:
             table, "share_reached", 2
         )
         shown[f"steps to {threshold:g}"] = _intervals(table, "steps_to_threshold", 0)
+        if np.isfinite(table.common_seconds.iloc[0]):
+            name = f"seconds to {threshold:g}, at most {table.common_seconds.iloc[0]:.0f}"
+            shown[name] = _intervals(table, "seconds_to_threshold", 1)
     return pd.DataFrame(shown)
 
 

@@ -52,6 +52,7 @@ def made(
             "iteration": i,
             "seed": seed,
             "env_steps": (i + 1) * budget // POINTS,
+            "return_mean": (i + 1) / POINTS * np.nan_to_num(returns[seed]),
             "return_last_100": (i + 1) / POINTS * np.nan_to_num(returns[seed]),
             "seconds": (i + 1) * 0.5 if timed else np.nan,
             "gradient_variance": 2.0 if diagnosed else np.nan,

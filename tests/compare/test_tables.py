@@ -1,3 +1,4 @@
+import dataclasses
 import io
 import re
 
@@ -31,6 +32,23 @@ def test_contenders_are_in_the_table_best_first_with_their_figures():
     assert table.share_reached["ppo"] == pytest.approx(5 / 6)
     # One never reaches it, the others after half of the budget.
     assert table.steps_to_threshold["ppo"] == pytest.approx((5 * BUDGET / 2 + BUDGET) / 6)
+    # Straight lines from 0: half of the final return, but for the first points.
+    assert table.area["ppo"] == pytest.approx(35 / 2, rel=0.02)
+    assert table.area_steps.tolist() == [BUDGET, BUDGET]
+
+
+def test_seconds_to_the_threshold_are_compared_as_far_as_all_are_known():
+    fast, slow = made("ppo", returns=[20] * 5), made("rloo", returns=[20] * 4 + [1])
+    seconds = fast.metrics["seconds"].max()
+    reached = tuple(None if s is None else seconds / 4 for s in slow.steps_to_threshold)
+    slow = dataclasses.replace(slow, seconds_to_threshold=reached)
+    fast = dataclasses.replace(fast, seconds_to_threshold=(seconds / 2,) * 5)
+    table = contenders_table([fast, slow]).set_index("contender")
+    assert table.common_seconds.tolist() == [seconds, seconds]
+    assert table.seconds_to_threshold["ppo"] == seconds / 2
+    assert table.seconds_to_threshold["rloo"] == pytest.approx((4 * seconds / 4 + seconds) / 5)
+    untimed = made("grpo", returns=[20] * 5, timed=False)
+    assert contenders_table([fast, untimed]).seconds_to_threshold.isna().all()
 
 
 def test_pairs_have_both_questions_in_one_line():
@@ -68,7 +86,7 @@ def test_one_alone_has_no_pairs(tmp_path):
     files = write_tables(tmp_path, alone, pairs_of(alone), savings_of(alone))
     assert {f.stem for f in files} == {"contenders"}
     words = contenders_in_words(contenders_table(alone))
-    assert not [c for c in words.columns if "steps" in c]
+    assert not [c for c in words.columns if "steps to" in c or "reached" in c]
     assert pairs_in_words(pairs_table([])).empty
 
 
