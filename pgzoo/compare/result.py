@@ -41,6 +41,8 @@ SEQUENTIAL = (
 )
 FORMATS = ("png", "pdf", "svg")
 FILMS = "films"
+HOW_SOON = ("mean over", "reached", "steps", "seconds")
+"""What columns of a second table begin with: one has no room for all."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -223,6 +225,8 @@ class Comparison:
         from pgzoo.compare.report import write_report
         from pgzoo.compare.tables import contenders_in_words, pairs_in_words
 
+        words = contenders_in_words(self.table.reset_index())
+        soon = [c for c in words.columns if c.startswith(HOW_SOON)]
         films = {}
         if self.films:
             place = path.parent / FILMS
@@ -233,7 +237,8 @@ class Comparison:
             question=self.title,
             outcomes=self.outcomes,
             tables={
-                "Contenders": contenders_in_words(self.table.reset_index()),
+                "Contenders: where they end": words.drop(columns=soon),
+                "Contenders: how soon": words[["contender", *soon]],
                 "Pairs": pairs_in_words(self.pairs),
             },
             verdicts=self._sentences[0],
