@@ -503,11 +503,16 @@ class Run:
                 "return": summary["eval_mean"],
                 "± std of episodes": summary["eval_std"],
                 "solved": summary["solved"],
-                "steps to threshold": summary["steps_to_threshold"],
-                "steps": summary["env_steps_per_seed"],
+                "steps to threshold": _grouped(summary["steps_to_threshold"]),
+                "steps": _grouped(summary["env_steps_per_seed"]),
             },
             index=pd.Index(summary["seeds"], name="seed"),
         )
         words = "<br>".join(escape(line) for line in in_words(summary))
         shown = table.to_html(float_format="{:.1f}".format, na_rep="–")
         return f"<p>{head}<br>{words}<br><code>{escape(str(self.path))}</code></p>{shown}"
+
+
+def _grouped(numbers: Iterable[int | None]) -> list[str]:
+    """Whole numbers to be read."""
+    return ["–" if n is None else f"{n:,}" for n in numbers]
