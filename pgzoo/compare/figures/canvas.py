@@ -227,9 +227,18 @@ def note(axis: Axes, text: str) -> None:
     axis.set_title(text, loc="right", fontsize=8.5, fontweight="normal", color=INK)
 
 
-def shade(contenders: int) -> float:
-    """Opacity of bands of so many contenders: what lies below must stay visible."""
-    return min(0.16, 0.6 / contenders)
+def band(
+    axis: Axes,
+    x: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    look: Look,
+    contenders: int,
+    step: Literal["pre", "post"] | None = None,
+) -> None:
+    """An interval along a curve, one of so many: what lies below must stay visible."""
+    opacity = min(0.16, 0.6 / contenders)
+    axis.fill_between(x, low, high, step=step, color=look.colour, alpha=opacity, linewidth=0)
 
 
 def title_above(axis: Axes, text: str) -> None:

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from pgzoo.compare.figures.canvas import (
     Looks,
     aside,
+    band,
     frame_returns,
     label_rows,
     legend,
@@ -18,7 +19,6 @@ from pgzoo.compare.figures.canvas import (
     markers_along,
     nothing_to_show,
     row_height,
-    shade,
     sheet,
     styled,
     threshold_line,
@@ -117,9 +117,7 @@ def draw_profile(axis: Axes, outcomes: Sequence[Outcome], looks: Looks) -> None:
         look, shares = looks[outcome.label], profile(outcome, grid)
         low, high = [s.low for s in shares], [s.high for s in shares]
         # The share at a return holds from the return below it on.
-        axis.fill_between(
-            grid, low, high, step="pre", color=look.colour, alpha=shade(len(outcomes)), linewidth=0
-        )
+        band(axis, grid, low, high, look, len(outcomes), step="pre")
         axis.plot(
             grid,
             [s.point for s in shares],

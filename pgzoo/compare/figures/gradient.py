@@ -12,12 +12,12 @@ from matplotlib.figure import Figure
 from pgzoo.compare.figures.canvas import (
     Looks,
     aside,
+    band,
     frame_steps,
     in_thousands,
     legend,
     looks_of,
     nothing_to_show,
-    shade,
     sheet,
     styled,
 )
@@ -86,14 +86,7 @@ def draw_direction(axis: Axes, outcomes: Sequence[Outcome], looks: Looks) -> Non
         return
     for outcome in diagnosed:
         table, look = direction_along(outcome.metrics), looks[outcome.label]
-        axis.fill_between(
-            table.env_steps,
-            table.low,
-            table.high,
-            color=look.colour,
-            alpha=shade(len(outcomes)),
-            linewidth=0,
-        )
+        band(axis, table.env_steps, table.low, table.high, look, len(outcomes))
         axis.plot(
             table.env_steps,
             table.cosine,

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 
 from pgzoo.compare.figures.canvas import (
     Looks,
+    band,
     frame_returns,
     frame_steps,
     in_thousands,
@@ -18,7 +19,6 @@ from pgzoo.compare.figures.canvas import (
     looks_of,
     markers_along,
     note,
-    shade,
     sheet,
     styled,
     threshold_line,
@@ -85,14 +85,7 @@ def _draw(axis: Axes, outcomes: Sequence[Outcome], looks: Looks, over: str) -> N
                 )
                 drawn.append(rows[RETURN].to_numpy())
             continue
-        axis.fill_between(
-            curve.steps,
-            curve.low,
-            curve.high,
-            color=look.colour,
-            alpha=shade(len(outcomes)),
-            linewidth=0,
-        )
+        band(axis, curve.steps, curve.low, curve.high, look, len(outcomes))
         axis.plot(
             curve.steps,
             curve.point,

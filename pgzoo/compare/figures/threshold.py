@@ -11,13 +11,13 @@ from matplotlib.figure import Figure
 from pgzoo.compare.efficiency import Survival, common_budget, kaplan_meier, trained_steps
 from pgzoo.compare.figures.canvas import (
     Looks,
+    band,
     frame_steps,
     in_thousands,
     legend,
     looks_of,
     markers_along,
     nothing_to_show,
-    shade,
     sheet,
     styled,
 )
@@ -45,15 +45,7 @@ def draw_steps_to_threshold(axis: Axes, outcomes: Sequence[Outcome], looks: Look
     for k, outcome in enumerate(outcomes):
         look, curve = looks[outcome.label], survival(outcome)
         share, ends[outcome.label] = 1 - curve.share, float(curve.times[-1])
-        axis.fill_between(
-            curve.times,
-            1 - curve.high,
-            1 - curve.low,
-            step="post",
-            color=look.colour,
-            alpha=shade(len(outcomes)),
-            linewidth=0,
-        )
+        band(axis, curve.times, 1 - curve.high, 1 - curve.low, look, len(outcomes), step="post")
         axis.plot(
             curve.times,
             share,
