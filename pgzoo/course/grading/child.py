@@ -16,7 +16,7 @@ from pgzoo.course.answer import AnswerError, Here
 from pgzoo.course.grading.definitions import find
 from pgzoo.course.grading.wire import Channel, Malformed
 
-LONGEST_TEXT = 2000
+LONGEST_TEXT, MOST_NOTES = 2000, 20
 
 
 def serve(channel: Channel) -> None:
@@ -31,7 +31,7 @@ def serve(channel: Channel) -> None:
         {
             "found": found.function is not None,
             "file": found.file,
-            "notes": [_short(note) for note in found.notes],
+            "notes": [_short(note) for note in found.notes[:MOST_NOTES]],
             "readable": found.readable,
         }
     )

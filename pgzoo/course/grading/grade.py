@@ -22,7 +22,7 @@ from pgzoo.course.chapters import EXERCISES
 from pgzoo.course.exercise import Exercise, examine
 from pgzoo.course.grading.grades import LONGEST, UNREADABLE, Grade
 from pgzoo.course.grading.protections import PROTECTIONS, missing
-from pgzoo.course.grading.remote import EndedError, Nursery, RemoteAnswer
+from pgzoo.course.grading.remote import EndedError, GradingError, Nursery, RemoteAnswer
 from pgzoo.course.grading.submissions import Submission, printable, read_submission
 from pgzoo.course.result import FAILED, NOT_WRITTEN, Result
 from pgzoo.errors import UsageError
@@ -255,6 +255,8 @@ def _examine(exercise: Exercise, answer: RemoteAnswer, seed: int) -> Result:
     """
     try:
         result = examine(exercise, answer, seed)
+    except GradingError:
+        raise
     except Exception as error:
         says = f"Its value could not be judged ({type(error).__name__}: {error})."
         result = Result(exercise.name, FAILED, says)

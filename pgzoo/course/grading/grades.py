@@ -61,7 +61,7 @@ def write_grades(path: Path, grades: Sequence[Grade], setting: dict[str, Any]) -
     for grade in grades:
         values = asdict(grade)
         lines.writerow([_cell(values[column]) for column in COLUMNS])
-    times = [[g.submission, g.exercise, round(g.seconds, 3)] for g in grades]
+    times = {f"{g.submission}: {g.exercise}": round(g.seconds, 3) for g in grades}
     about = json.dumps(setting | {"times": times}, indent=1, ensure_ascii=False)
     try:
         files.write(path.with_suffix(".json"), about.encode() + b"\n")

@@ -166,7 +166,7 @@ def _allowed() -> Iterator[tuple[Any, ...]]:
     yield "prlimit64", (0, everything, 0), (2, (1 << 64) - 1, 0)  # one's own limits are read
     for command in (_DUPLICATE, _GET_FD, _SET_FD, _GET_FLAGS, _DUPLICATE_CLOEXEC):
         yield "fcntl", (1, everything, command)  # others have the kernel send signals
-    for request in (0x5401, 0x5451):  # is it a terminal; close on exec
+    for request in (0x5401, 0x5421, 0x5451):  # a terminal? wait or not; close on exec
         yield "ioctl", (1, everything, request)
 
 

@@ -39,6 +39,10 @@ NOT_LOCKED_IN = (
 )
 
 
+class GradingError(UsageError):
+    """Grading cannot go on, for reasons that no submission has."""
+
+
 class EndedError(AnswerError):
     """A learner's process is gone, by its own doing.
 
@@ -141,6 +145,9 @@ class Nursery:
     Args:
         seconds: of processor time for each.
         without: protections to leave out.
+
+    Raises:
+        GradingError: if it does not start.
     """
 
     def __init__(self, seconds: int, without: Sequence[str] = ()) -> None:
@@ -160,7 +167,9 @@ class Nursery:
             | {"CUDA_VISIBLE_DEVICES": ""},
         )
         other.close()
-        self._ready, self._at_work = False, False
+        self._at_work = False
+        if self._control.recv(1) != b"r":
+            raise GradingError(DIED)
 
     def __enter__(self) -> Nursery:
         return self
@@ -174,11 +183,8 @@ class Nursery:
         """A fresh process, locked in; it ends with the block.
 
         Raises:
-            UsageError: if it cannot be made, or not be locked in.
+            GradingError: if it cannot be made, or not be locked in.
         """
-        if not self._ready and self._control.recv(1) != b"r":
-            raise UsageError(DIED)
-        self._ready = True
         here, there = socket.socketpair()
         with here:
             with there:
@@ -188,9 +194,9 @@ class Nursery:
             try:
                 refused = channel.receive()["refused"]
             except (OSError, Malformed) as error:
-                raise UsageError(DIED) from error
+                raise GradingError(DIED) from error
             if refused is not None:
-                raise UsageError(NOT_LOCKED_IN.format(refused))
+                raise GradingError(NOT_LOCKED_IN.format(refused))
             try:
                 yield RemoteAnswer(channel, self)
             finally:
@@ -204,7 +210,7 @@ class Nursery:
             self._control.send(b"e")
             status, used = FATE.unpack(self._control.recv(FATE.size, socket.MSG_WAITALL))
         except (OSError, struct.error) as error:
-            raise UsageError(DIED) from error
+            raise GradingError(DIED) from error
         if os.WIFEXITED(status):
             return EndedError(FAILED, "It ended the process that it ran in.")
         number = os.WTERMSIG(status)

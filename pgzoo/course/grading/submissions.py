@@ -102,11 +102,11 @@ def _below(folder: Path, refused: list[str]) -> Iterator[Path]:
     seen = 0
     for place, folders, names in os.walk(folder, onerror=lambda e: refused.append(_cannot(e))):
         folders[:] = sorted(f for f in folders if not f.startswith((".", "__")))
+        seen += 1 + len(names)
+        if seen > MOST_ENTRIES:
+            refused.append(f"there are more than {MOST_ENTRIES} files and folders in it")
+            return
         for name in sorted(names):
-            seen += 1
-            if seen > MOST_ENTRIES:
-                refused.append(f"there are more than {MOST_ENTRIES} files in it")
-                return
             if name.endswith(ENDINGS) and not name.startswith("."):
                 path = Path(place, name)
                 if stat.S_ISREG(path.lstat().st_mode):

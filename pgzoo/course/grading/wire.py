@@ -23,9 +23,9 @@ from torch import Tensor
 from pgzoo.sampling.trajectories import Trajectories
 
 LENGTHS = struct.Struct("!II")
-MOST_TEXT, MOST_TENSORS = 1 << 23, 1 << 26
+MOST_TEXT, MOST_TENSORS = 1 << 19, 1 << 26
 """Bytes of a message's two parts."""
-MOST_NUMBERS = 1 << 26
+MOST_NUMBERS = 1 << 24
 """In a tensor; a dimension of length 0 counts as one of length 1."""
 LONGEST_NAME = 100
 
