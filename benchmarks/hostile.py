@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-PRELUDE = '''\
+PRELUDE = """\
 import torch
 
 SECRET = {secret!r}
@@ -27,7 +27,7 @@ def leave_one_out(returns, group_size):
     return right(returns, group_size)
 
 
-'''
+"""
 
 
 @dataclass(frozen=True)
@@ -524,7 +524,7 @@ def leave_one_out(returns, group_size):
     ),
     "names-a-class-badly": Attempt(
         "returns an object whose class has a formula as its name",
-        "failed",
+        "wrong",
         """
 def leave_one_out(returns, group_size):
     return type("=1+cmd|' /C calc'!A0", (), {})()

@@ -146,6 +146,7 @@ def _tree(data: Any, tensors: dict[str, Tensor]) -> Any:
 
     def stored(tensor: Tensor) -> str:
         name = str(len(tensors))
+        _check_lengths(0, tensor.nbytes + sum(x.nbytes for x in tensors.values()))
         tensors[name] = tensor.detach().as_subclass(Tensor).cpu().clone().contiguous()
         return name
 
@@ -169,7 +170,8 @@ def _tree(data: Any, tensors: dict[str, Tensor]) -> Any:
         return [_tree(x, tensors) for x in data]
     if isinstance(data, dict) and all(isinstance(k, str) for k in data):
         return {"dict": {str(k): _tree(v, tensors) for k, v in data.items()}}
-    return {"foreign": type(data).__name__[:LONGEST_NAME]}
+    name = type(data).__name__[:LONGEST_NAME]
+    return {"foreign": name if str.isidentifier(name) else object.__name__}
 
 
 def _data(tree: Any, tensors: dict[str, Tensor]) -> Any:
@@ -191,6 +193,6 @@ def _data(tree: Any, tensors: dict[str, Tensor]) -> Any:
         return {k: _data(v, tensors) for k, v in content.items()}
     if kind == "trajectories":
         return Trajectories(**{k: _data(v, tensors) for k, v in content.items()})
-    if kind == "foreign" and str.isidentifier(content) and len(content) <= LONGEST_NAME:
+    if kind == "foreign" and len(content) <= LONGEST_NAME and str.isidentifier(content):
         return type(content, (Foreign,), {})()
-    raise ValueError(f"it has a {kind}")
+    raise ValueError(f"there is a {kind} in it")
