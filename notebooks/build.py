@@ -169,7 +169,9 @@ def where(index: int, cell: NotebookNode) -> str:
 
 
 def check_cell(cell: NotebookNode) -> None:
-    """See that markers come in pairs, in exercises and nowhere else."""
+    """See that a cell holds something, and solutions stand in exercises and nowhere else."""
+    if not cell.source.strip():
+        raise IllFormedError("Expected a cell to hold something.")
     has_solution = bool(solutions_of(cell.source))
     if is_exercise(cell):
         name_of(cell)
