@@ -1,3 +1,4 @@
+from . import course as course
 from .compare.api import compare as compare
 from .compare.result import Comparison as Comparison
 from .errors import UsageError as UsageError

@@ -12,6 +12,7 @@ ROOT = Path(__file__).parent.parent
 FLAG = re.compile(r"(?<!-)--[a-z]")
 LAYERS = (
     "cli",
+    "course",
     "compare",
     "lab",
     "learning",

@@ -1,0 +1,5 @@
+"""Chapter 3: baselines: right answers, and every mistake."""
+
+RIGHT = {}
+WRONG = {}
+ELSEWHERE = {}

@@ -1,0 +1,5 @@
+"""Chapter 7: trust regions: right answers, and every mistake."""
+
+RIGHT = {}
+WRONG = {}
+ELSEWHERE = {}
