@@ -118,6 +118,12 @@ def name_of(cell: NotebookNode) -> str:
     return names[0]
 
 
+def checks(cell: NotebookNode, exercise: str) -> bool:
+    """Whether a cell calls ``course.check`` on an exercise."""
+    call = rf"""\bcheck\(\s*["']{exercise}["']"""
+    return cell.cell_type == "code" and re.search(call, cell.source) is not None
+
+
 def solutions_of(source: str) -> list[Solution]:
     """The solutions in a cell, in order."""
     found, first = [], None
@@ -197,9 +203,7 @@ def check_chapter(chapter: Chapter) -> None:
             f"Expected at least {LEAST_EXERCISES} exercises; found {len(names)}: {names}."
         )
     for name, cell in chapter.exercises().items():
-        call = re.compile(rf"""\bcheck\(\s*["']{name}["']""")
-        after = cells[cells.index(cell) + 1 :]
-        if not any(c.cell_type == "code" and call.search(c.source) for c in after):
+        if not any(checks(later, name) for later in cells[cells.index(cell) + 1 :]):
             raise IllFormedError(
                 f'No cell after exercise {name} calls course.check("{name}", {name}).'
             )
@@ -300,6 +304,24 @@ def execute(notebook: NotebookNode) -> Execution:
     return Execution(time.monotonic() - started, f"{took[slowest]:.1f} s in {cell}")
 
 
+def text_of(output: NotebookNode) -> str:
+    """What an output says in plain text."""
+    return output.get("text", "") + output.get("data", {}).get("text/plain", "")
+
+
+def check_solved(notebook: NotebookNode) -> None:
+    """See that ``course.check`` accepts every exercise's answer.
+
+    Raises:
+        IllFormedError: for an exercise that no output calls right.
+    """
+    texts = [text_of(output) for cell in notebook.cells for output in cell.get("outputs", [])]
+    for name in map(name_of, filter(is_exercise, notebook.cells)):
+        if not any(f"{name}: right" in text for text in texts):
+            said = [text for text in texts if f"{name}: " in text]
+            raise IllFormedError(f"The solution of exercise {name} is not right: {said}")
+
+
 def check_outputs(notebook: NotebookNode) -> None:
     """See that outputs are worth storing.
 
@@ -308,8 +330,7 @@ def check_outputs(notebook: NotebookNode) -> None:
     """
     for index, cell in enumerate(notebook.cells):
         for output in cell.get("outputs", []):
-            data = output.get("data", {})
-            text = output.get("text", "") + data.get("text/plain", "")
+            data, text = output.get("data", {}), text_of(output)
             if output.get("name") == "stderr":
                 raise IllFormedError(f"{where(index, cell)} writes to stderr:\n{output.text}")
             if ADDRESS.search(text) and not set(data) - {"text/plain"}:
@@ -335,23 +356,37 @@ def write(notebook: NotebookNode, path: Path) -> None:
     partial.replace(path)
 
 
+def solved(chapter: Chapter) -> tuple[NotebookNode, Execution]:
+    """The solution notebook with its outputs.
+
+    Raises:
+        IllFormedError: for an error in a cell, a warning, or an answer that is not right.
+    """
+    notebook = solution(chapter)
+    try:
+        execution = execute(notebook)
+    except CellExecutionError as error:
+        broken = [
+            where(index, cell)
+            for index, cell in enumerate(notebook.cells)
+            if any(output.output_type == "error" for output in cell.get("outputs", []))
+        ]
+        raise IllFormedError(f"{chapter.name}, {', '.join(broken)} fails:\n{error}") from None
+    tidy(notebook)
+    try:
+        check_outputs(notebook)
+        check_solved(notebook)
+    except IllFormedError as error:
+        raise IllFormedError(f"{chapter.name}: {error}") from None
+    return notebook, execution
+
+
 def build(path: Path) -> Execution:
     """Make both notebooks of a source."""
     chapter = read(path)
     write(student(chapter), STUDENT / f"{chapter.name}.ipynb")
-    solved = solution(chapter)
-    try:
-        execution = execute(solved)
-    except CellExecutionError as error:
-        broken = [
-            where(index, cell)
-            for index, cell in enumerate(solved.cells)
-            if any(output.output_type == "error" for output in cell.get("outputs", []))
-        ]
-        raise IllFormedError(f"{path.name}, {', '.join(broken)} fails:\n{error}") from None
-    tidy(solved)
-    check_outputs(solved)
-    write(solved, SOLUTIONS / f"{chapter.name}.ipynb")
+    notebook, execution = solved(chapter)
+    write(notebook, SOLUTIONS / f"{chapter.name}.ipynb")
     return execution
 
 

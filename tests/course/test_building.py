@@ -28,7 +28,7 @@ HEAD = """
 
 # %%
 def check(name, function):
-    return f"right: {name}" if function(1) else "wrong"
+    return f"{name}: right" if function(1) < 50 else f"{name}: wrong"
 """
 LAST = '''
 # %% tags=["exercise", "four"]
@@ -173,7 +173,7 @@ def test_both_notebooks_are_made_and_made_again_alike(folder):
         found.append({path.name: path.read_bytes() for path in folder.glob("s[ot]*/*.ipynb")})
     assert found[0] == found[1]
     solved = nbformat.read(folder / "solutions" / "3_demo.ipynb", as_version=4)
-    assert solved.cells[-1].outputs[0].data["text/plain"] == "'right: four'"
+    assert solved.cells[-1].outputs[0].data["text/plain"] == "'four: right'"
     learners = nbformat.read(folder / "student" / "3_demo.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in learners.cells)
 
@@ -182,8 +182,17 @@ def test_an_error_names_its_cell_and_leaves_no_solution(folder):
     (folder / "sources" / "3_demo.py").write_text(SOURCE + "\n# %%\n1 / 0\n", encoding="utf-8")
     result = make()
     assert result.exit_code == 1
-    assert "3_demo.py, cell 11 (`1 / 0`) fails" in result.stderr
+    assert "3_demo, cell 11 (`1 / 0`) fails" in result.stderr
     assert "ZeroDivisionError" in result.stderr
+    assert not (folder / "solutions").exists()
+
+
+def test_a_solution_that_is_not_right_is_refused(folder):
+    source = SOURCE.replace("x + 22", "x + 222")
+    (folder / "sources" / "3_demo.py").write_text(source, encoding="utf-8")
+    result = make()
+    assert result.exit_code == 1
+    assert "solution of exercise two is not right: [\"'two: wrong'\"]" in result.stderr
     assert not (folder / "solutions").exists()
 
 
