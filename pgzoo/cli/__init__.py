@@ -67,6 +67,7 @@ def main() -> None:
     pgzoo watch runs/reinforce-CartPole-v1-1  a film: untrained beside trained
     pgzoo lab measure --env CartPole-v1       bias and variance of every estimator
     pgzoo plot RUN RUN                        figures that compare runs
+    pgzoo course student OUT                  the course's notebooks, to be filled in
     pgzoo course grade SUBMISSIONS            grade a class
     pgzoo list                                agents, environments, policies
     """  # noqa: D301

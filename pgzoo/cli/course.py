@@ -21,7 +21,17 @@ if TYPE_CHECKING:
 
 @click.group()
 def course() -> None:
-    """The course's hand-out, and its grades."""
+    """The course: hand out its notebooks, and grade what learners made of them."""
+
+
+@course.command()
+@click.argument("out", type=click.Path(path_type=Path))
+def student(out: Path) -> None:
+    """Write the notebooks that learners fill in, and how to begin, to the new folder OUT."""
+    from pgzoo.course.handout import write_handout
+
+    for path in write_handout(out):
+        click.echo(path)
 
 
 @course.command()
