@@ -70,7 +70,8 @@ def find(files: Mapping[str, bytes], name: str, chapter: int) -> Found:
             than raise ``NotImplementedError`` comes first, then the chapter's own, then the first
             by name.
     """
-    codes = [_code(path, files[path], name) for path in sorted(files)]
+    naming = [path for path in sorted(files) if name.encode() in files[path]]
+    codes = [_code(path, files[path], name) for path in naming or sorted(files)]
     notes = [note for code in codes for note in code.notes]
     readable = any(code.pieces for code in codes)
     binding = [c for c in codes if any(name in _bound(x) for _, x in c.statements)]
@@ -110,7 +111,7 @@ def _code(path: str, content: bytes, name: str) -> _Code:
         return code
     for where, source in pieces:
         try:
-            tree = ast.parse(as_python(source))
+            tree = _parsed(source)
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             if name in source:
                 code.notes.append(f"{where} was left out ({type(error).__name__}: {error})")
@@ -129,6 +130,13 @@ def _pieces(path: str, content: bytes) -> Iterator[tuple[str, str]]:
     for number, cell in enumerate(json.loads(text)["cells"], start=1):
         if cell["cell_type"] == "code":
             yield f"{path}, cell {number}", "".join(cell["source"])
+
+
+def _parsed(source: str) -> ast.Module:
+    try:
+        return ast.parse(source)
+    except SyntaxError:
+        return ast.parse(as_python(source))
 
 
 def as_python(source: str) -> str:

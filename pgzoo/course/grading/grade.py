@@ -6,11 +6,13 @@ import multiprocessing
 import os
 import secrets
 import signal
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -84,11 +86,16 @@ def make_setting(
 
 
 def check_place(out: Path, submissions: Path) -> None:
-    """Make sure that grades can be written, and lie where no submission does.
+    """Make sure that grades can be written where no submission lies, and that none is imported.
 
     Raises:
         UsageError: if not.
     """
+    if any(Path(p).resolve().is_relative_to(submissions.resolve()) for p in sys.path):
+        raise UsageError(
+            f"Expected Python to look for no modules in {submissions}, but it does, so submissions "
+            "could take the place of modules. Change to another folder."
+        )
     if out.exists() or out.with_suffix(".json").exists():
         raise UsageError(
             f"Expected {out} to be free, but it, or the JSON file beside it, is there. Choose "
@@ -135,6 +142,11 @@ def check_protections(without: Sequence[str] = ()) -> frozenset[str]:
     lacking = missing()
     if not hasattr(os, "fork"):
         raise UsageError("Expected a system with fork(), such as Linux, to grade on; got none.")
+    if find_spec("IPython") is None:
+        raise UsageError(
+            "Expected IPython, which reads notebooks' cells, but it is not installed. Give "
+            "pip install 'pgzoo[grade]'."
+        )
     if not_said := [name for name in lacking if name not in without]:
         words = "; ".join(f"{name} ({PROTECTIONS[name]}): {lacking[name]}" for name in not_said)
         raise UsageError(
