@@ -1,0 +1,1 @@
+"""Is this Ψ right? Exact gradients, probes, and a verdict in words."""
