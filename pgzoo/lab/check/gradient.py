@@ -37,13 +37,15 @@ NEGLIGIBLE = 0.003
 """Of ‖g‖: what no one minds, such as an epsilon in a denominator."""
 SCALE_MARGIN, BIAS_MARGIN = 0.025, 0.1
 """Within these, relative to g, an estimator that is not refuted is confirmed."""
-LOOKS = (400, 2_000, 8_000)
-"""B of each problem, until it is decided; as many again fit the control variates."""
-CHUNK = 2_000
+LOOKS = (32_000, 160_000, 960_000)
+"""Steps on each problem, until it is decided; those before fit the control variates."""
+FEWEST_BATCHES = 100
+CHUNK = 160_000
+"""Most steps in one call of the estimator."""
 TINY = 1e-12
 ROUNDING = 1e-6
 """Of the largest estimate: what single precision may add to a standard error."""
-SURE = 5.0
+SURE = 4.5
 """Standard errors of a bound."""
 FEWEST_VISITS = 400
 """Visits of an entry of the table for it to be tested by itself: fewer are far from normal."""
