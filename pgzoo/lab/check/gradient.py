@@ -37,8 +37,8 @@ NEGLIGIBLE = 0.003
 """Of ‖g‖: what no one minds, such as an epsilon in a denominator."""
 SCALE_MARGIN, BIAS_MARGIN = 0.025, 0.1
 """Within these, relative to g, an estimator that is not refuted is confirmed."""
-LOOKS = (32_000, 160_000, 960_000)
-"""Steps on each problem, until it is decided; those before fit the control variates."""
+LOOKS = (32_000, 160_000, 960_000, 2_400_000)
+"""Steps on each problem that isn't settled; those before fit the control variates."""
 FEWEST_BATCHES = 100
 CHUNK = 160_000
 """Most steps in one call of the estimator."""
@@ -96,6 +96,12 @@ class Comparison:
     def is_parallel(self) -> bool:
         """Whether the bound says that E ĝ is a multiple of g."""
         return self.tangent < BIAS_MARGIN
+
+    @property
+    def is_settled(self) -> bool:
+        """Whether more batches would say nothing new."""
+        refuted = self.p_value < ALPHA and (self.is_parallel or self.p_direction < ALPHA)
+        return self.is_close or refuted
 
 
 @dataclass(frozen=True)
@@ -178,27 +184,29 @@ def gradient_test(
     if gamma == 1:
         del targets["to-go"]
     seeds = iter(np.random.SeedSequence(seed).generate_state(len(problems) * (len(looks) + 1)))
-    samples = [_sample(psi, p, looks[0], int(next(seeds)), gamma) for p in problems]
+    looked = [_look(psi, p, looks[0], int(next(seeds)), gamma, None) for p in problems]
+    unsettled = list(range(len(problems)))
     for steps in looks:
-        fits = [_coefficients(s) for s in samples]
-        samples = [_sample(psi, p, steps, int(next(seeds)), gamma) for p in problems]
-        reduced = [_reduced(s, fit) for s, fit in zip(samples, fits, strict=True)]
+        for i in unsettled:
+            fit = _coefficients(looked[i].first)
+            looked[i] = _look(psi, problems[i], steps, int(next(seeds)), gamma, fit)
         found = {
             name: tuple(
-                _compare(p, r, g, len(looks))
-                for p, r, g in zip(problems, reduced, gradients, strict=True)
+                _compare(p, x.reduced, g, len(looks))
+                for p, x, g in zip(problems, looked, gradients, strict=True)
             )
             for name, gradients in targets.items()
         }
         status, target, final = _status(found)
         if final:
             break
+        unsettled = [i for i in unsettled if not all(c[i].is_settled for c in found.values())]
     spread = tuple(
-        _spread(p, s, r, gamma) for p, s, r in zip(problems, samples, reduced, strict=True)
+        _spread(p, x.first, x.reduced, gamma) for p, x in zip(problems, looked, strict=True)
     )
     means = tuple(
-        torch.from_numpy(r.mean(0)).view(p.horizon, *p.pi.shape)
-        for p, r in zip(problems, reduced, strict=True)
+        torch.from_numpy(x.reduced.mean(0)).view(p.horizon, *p.pi.shape)
+        for p, x in zip(problems, looked, strict=True)
     )
     return GradientTest(status, target, found[target], spread, steps, means)
 
@@ -243,17 +251,37 @@ class _Sample(NamedTuple):
     means: Tensor
 
 
-def _sample(psi: Psi, problem: CheckProblem, steps: int, seed: int, gamma: float) -> _Sample:
-    own, controls = [], []
-    of_a_batch = problem.episodes * problem.horizon
+class _Look(NamedTuple):
+    """Estimates with less noise ``[M, T·n·A]``; and the first part of what they were made of."""
+
+    reduced: Floats
+    first: _Sample
+
+
+def _look(
+    psi: Psi,
+    problem: CheckProblem,
+    steps: int,
+    seed: int,
+    gamma: float,
+    coefficients: Tensor | None,
+) -> _Look:
+    """So many steps on a problem; without coefficients, estimates stay as they are."""
     parts = max(1, round(steps / CHUNK))
-    for i in range(parts):
-        t = problem.draw(max(FEWEST_BATCHES, steps // parts // of_a_batch), seed + i)
-        values = checked_psi("the estimator", psi(_copy(t)), t)
-        weights, means = _controls(problem, t, gamma)
-        own.append(problem.estimates(t, values).flatten(2))
-        controls.append(torch.stack([problem.estimates(t, w).flatten(2) for w in weights]))
-    return _Sample(torch.cat(own), torch.cat(controls, dim=1), means)
+    batches = max(FEWEST_BATCHES, steps // parts // (problem.episodes * problem.horizon))
+    first = _sample(psi, problem, batches, seed, gamma)
+    reduced = [_reduced(first, coefficients)]
+    for i in range(1, parts):
+        reduced.append(_reduced(_sample(psi, problem, batches, seed + i, gamma), coefficients))
+    return _Look(np.concatenate(reduced), first)
+
+
+def _sample(psi: Psi, problem: CheckProblem, batches: int, seed: int, gamma: float) -> _Sample:
+    t = problem.draw(batches, seed)
+    values = checked_psi("the estimator", psi(_copy(t)), t)
+    weights, means = _controls(problem, t, gamma)
+    controls = torch.stack([problem.estimates(t, w).flatten(2) for w in weights])
+    return _Sample(problem.estimates(t, values).flatten(2), controls, means)
 
 
 def _copy(t: Trajectories) -> Trajectories:
@@ -307,8 +335,10 @@ def _coefficients(sample: _Sample) -> Tensor:
     return ((inverse @ (x @ y.unsqueeze(-1))) / size).squeeze(-1).T
 
 
-def _reduced(sample: _Sample, coefficients: Tensor) -> Floats:
+def _reduced(sample: _Sample, coefficients: Tensor | None) -> Floats:
     """Estimates with the same mean and less noise, ``[M, T·n·A]``."""
+    if coefficients is None:
+        return sample.own.flatten(1).numpy()
     known = sample.controls - sample.means.unsqueeze(1)
     out = sample.own - torch.einsum("fmtx,ft->mtx", known, coefficients)
     return out.flatten(1).numpy()

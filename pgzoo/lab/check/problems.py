@@ -147,7 +147,7 @@ def check_problems(group_size: int = 8, episodes: int | None = None) -> tuple[Ch
         ("garnet", garnet(11), 5, few),
         ("three actions", garnet(12, 4, 3), 4, more),
         ("corridor", corridor(4), 6, few),
-        ("contexts", contexts((-2.0, 1.0, 4.0)), 1, more),
+        ("contexts", contexts((-1.0, 0.5, 2.0)), 1, more),
         ("fork", fork(2), 3, few),
         ("endless", _endless(13), 4, more),
     )
