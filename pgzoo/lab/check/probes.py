@@ -11,6 +11,7 @@ import dataclasses
 import random
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
@@ -136,7 +137,7 @@ def _garbage(t: Trajectories, *, nan: bool) -> Trajectories:
 @contextmanager
 def _seeded(seed: int = 0) -> Iterator[None]:
     """Global random numbers as after seeding; afterwards as they were."""
-    states: list[tuple[Callable[[object], object], object]] = [
+    states: list[tuple[Callable[[Any], Any], Any]] = [
         (torch.set_rng_state, torch.get_rng_state()),
         (np.random.set_state, np.random.get_state()),
         (random.setstate, random.getstate()),
