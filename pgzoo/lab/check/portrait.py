@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -29,23 +30,23 @@ class Portrait:
         trajectories: the batch, one replica.
         psi: Ψ ``[N, T]``.
         slopes: ∂Ψ_{i,t} / ∂r_{j,u}, ``[N, T, N, T]``.
-        jumps: change of Ψ_{i,t} if r_{j,u} is much higher, ``[N, T, N, T]``.
+        jumps: change of Ψ_{i,t} if r_{j,u} is higher by ``LARGE``, ``[N, T, N, T]``.
+        falls: … lower by ``LARGE``.
         tripled: Ψ of three times the rewards, ``[N, T]``.
         summed: Ψ of the sum of these rewards and others, less Ψ of the others, ``[N, T]``.
-        shifted: Ψ of all rewards raised by 3, ``[N, T]``.
         action: change of Ψ_{i,t} with the action at (j, u), rewards as they were, ``[N, T, N, T]``.
         state: … with the state before the action at (j, u).
         log_prob: … with the log-probability there.
-        without_last: change of Ψ if a row's last step, of no reward, had not been, ``[N, T, N]``.
+        without_last: change of Ψ_{i,t} without the row's last step, of no reward, ``[N, T]``.
     """
 
     trajectories: Trajectories
     psi: Tensor
     slopes: Tensor
     jumps: Tensor
+    falls: Tensor
     tripled: Tensor
     summed: Tensor
-    shifted: Tensor
     action: Tensor
     state: Tensor
     log_prob: Tensor
@@ -112,7 +113,11 @@ class Portrait:
 
     def rewards_count(self, *where: str) -> bool:
         """Whether Ψ depends on rewards that stand in one of these relations to it."""
-        return any(self.depends_on(self.jumps, self.relation[w]) for w in where)
+        return any(
+            self.depends_on(change, self.relation[w])
+            for w in where
+            for change in (self.jumps, self.falls)
+        )
 
 
 def of_own_row(effects: Tensor) -> Tensor:
@@ -136,16 +141,18 @@ def portrait(psi: Psi, problem: CheckProblem, seed: int = 0) -> Portrait:
     )
     t = dataclasses.replace(t, reward=noise)
     one_each = torch.eye(rows * steps).view(-1, rows, steps) * t.mask
-    last = one_each.view(rows, steps, rows, steps)[torch.arange(rows), t.mask[0].sum(-1) - 1]
+    lengths = t.mask[0].sum(-1)
+    last = one_each.view(rows, steps, rows, steps)[torch.arange(rows), lengths - 1]
+    last = last * (lengths > 1).view(-1, 1, 1)
     unpaid = noise * (1 - last)
     variants = [
         _with(t, reward=noise),
         _with(t, reward=noise + SMALL * one_each),
         _with(t, reward=noise + LARGE * one_each),
+        _with(t, reward=noise - LARGE * one_each),
         _with(t, reward=3 * noise),
         _with(t, reward=noise + other),
         _with(t, reward=other),
-        _with(t, reward=noise + 3 * t.mask),
         _with(t, action=(t.action + one_each.long()) % problem.mdp.num_actions),
         _other_state(t, one_each.long(), problem.mdp.num_states),
         _with(t, log_prob=t.log_prob - one_each),
@@ -153,8 +160,9 @@ def portrait(psi: Psi, problem: CheckProblem, seed: int = 0) -> Portrait:
         _without(_with(t, reward=unpaid), last.bool()),
     ]
     together = _joined(variants)
-    found = psi_of(psi, together).split([len(v.mask) for v in variants])
-    base, small, large, tripled, summed, others, shifted, action, state, log_prob, paid, cut = found
+    found = list(psi_of(psi, together).split([len(v.mask) for v in variants]))
+    base, small, high, low, tripled, summed, others, *found = found
+    action, state, log_prob, paid, cut = found
 
     def effects(changed: Tensor) -> Tensor:
         return (changed - base).permute(1, 2, 0).unflatten(-1, (rows, steps)) * t.mask[0][
@@ -165,23 +173,24 @@ def portrait(psi: Psi, problem: CheckProblem, seed: int = 0) -> Portrait:
         t,
         base[0],
         effects(small) / SMALL,
-        effects(large),
+        effects(high),
+        effects(low),
         tripled[0],
         summed[0] - others[0],
-        shifted[0],
         effects(action),
         effects(state),
         effects(log_prob),
-        ((cut - paid) * ~last.bool()).permute(1, 2, 0),
+        ((cut - paid) * ~last.bool()).diagonal().T,
     )
 
 
 def _with(t: Trajectories, **columns: Tensor) -> Trajectories:
     """As many replicas as the new columns have, otherwise the same."""
     count = max(len(c) for c in columns.values())
-    return dataclasses.replace(
-        t.map(lambda x: x.expand(count, *x.shape[1:]), t.group_size), **columns
-    )
+    all_columns: dict[str, Any] = {
+        name: x.expand(count, *x.shape[1:]) for name, x in vars(t).items() if isinstance(x, Tensor)
+    }
+    return Trajectories(**(all_columns | columns), group_size=t.group_size)
 
 
 def _other_state(t: Trajectories, where: Tensor, states: int) -> Trajectories:
@@ -203,9 +212,9 @@ def _without(t: Trajectories, last: Tensor) -> Trajectories:
 
 def _joined(parts: list[Trajectories]) -> Trajectories:
     """All replicas of all of them."""
-    columns = {
+    columns: dict[str, Any] = {
         name: torch.cat([getattr(p, name) for p in parts])
         for name, value in vars(parts[0]).items()
         if isinstance(value, Tensor)
     }
-    return dataclasses.replace(parts[0], **columns)
+    return Trajectories(**columns, group_size=parts[0].group_size)
