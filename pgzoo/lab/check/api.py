@@ -8,9 +8,8 @@ from typing import Any, NoReturn
 from torch import Tensor
 
 from pgzoo import estimators
-from pgzoo.agents import agent_class
 from pgzoo.agents.base import Agent
-from pgzoo.agents.custom import Custom
+from pgzoo.agents.custom import is_file_and_function, named_function
 from pgzoo.agents.text import split_text
 from pgzoo.errors import UsageError
 from pgzoo.lab.check import probes, result
@@ -30,6 +29,8 @@ from pgzoo.sampling.trajectories import Trajectories
 
 REPLICAS = 3
 """Of the batches that are probed."""
+SECONDS = 15.0
+"""Of an estimator so slow that it is not decided by then, that is said."""
 
 
 def check(
@@ -68,7 +69,7 @@ def check(
     if no_function:
         return Check(name, result.WRONG, _objective(gamma, "discounted"), no_function, None)
     found = list(_probed(psi, problems[0], seed))
-    test = gradient_test(psi, problems, gamma=gamma, seed=seed)
+    test = gradient_test(psi, problems, gamma=gamma, seed=seed, seconds=SECONDS)
     sitter = portrait(psi, problems[0], seed)
     if test.status not in (RIGHT, UNDECIDED):
         found += explain(test, sitter, gamma)
@@ -103,10 +104,8 @@ def _resolved(
     source: str | Callable[..., Any], gamma: float, group_size: int, episodes: int | None
 ) -> tuple[str, Psi, int]:
     """An estimator's name, its Ψ, and the K that it is for."""
-    if callable(source) or (".py:" in source and not split_text(source)[1]):
-        kind = agent_class(source)
-        assert issubclass(kind, Custom)
-        return kind.name, kind.estimator, group_size
+    if callable(source) or (is_file_and_function(source) and not split_text(source)[1]):
+        return *named_function(source), group_size
     n = episodes or 2 * group_size
     parsed = parse_estimator(source, trajectories=n, group_size=group_size, gamma=gamma)
     agent, k = parsed.agent, parsed.group_size
@@ -221,7 +220,7 @@ def _undecided(test: GradientTest) -> Finding:
     worst = max(test.comparisons, key=lambda c: c.bias)
     return Finding(
         "not-decided",
-        f"too noisy to say: after {test.steps:,} steps on each MDP, a bias of {worst.bias:.0%} of "
+        f"too noisy to say: even after {test.steps:,} steps, a bias of {worst.bias:.0%} of "
         f"the gradient can neither be shown nor excluded (on {worst.problem}).",
         {"bias": worst.bias},
     )

@@ -78,6 +78,13 @@ def _explanations(p: Portrait, gamma: float) -> Iterator[Finding]:
     if p.psi.abs().max() < 1e-9 and not p.rewards_count(*p.relation):
         yield Finding("zero", "Ψ is zero whatever the rewards are: nothing is learned.")
         return
+    if p.own.abs().max() < CLOSE and p.rewards_count("own_now", "own_future"):
+        yield Finding(
+            "not-linear-in-rewards",
+            "Ψ knows rewards only by rank or by sign: their size, which the gradient depends on, "
+            "is lost.",
+        )
+        return
     divisor = _divisor(p)
     if divisor is not None:
         yield divisor
@@ -85,15 +92,8 @@ def _explanations(p: Portrait, gamma: float) -> Iterator[Finding]:
     own = list(_own_weights(p, gamma))
     yield from own
     if not p.is_linear and not own:
-        baseline = _baseline_changes(p, gamma)
-        if baseline > CLOSE:
-            yield Finding(
-                "own-sample-in-baseline",
-                "the baseline contains its own sample: it moves with the return that it is "
-                "subtracted from, and takes away part of the gradient.",
-                {"change of the baseline": baseline},
-            )
-            return
+        own = list(_of_no_weights(p, gamma))
+        yield from own
     if not any(f.name != "wrong-sign" for f in own):
         yield from _forbidden_knowledge(p)
 
@@ -104,12 +104,8 @@ def _divisor(p: Portrait) -> Finding | None:
     ratio = (p.tripled / p.psi)[p.mask & (size > 0.05 * p.psi.pow(2).mean().sqrt())]
     if p.is_linear or not (ratio.min() > 0.2 and ratio.max() < 2.9):
         return None
-    if not p.depends_on(p.slopes, p.relation["own_now"] | p.relation["own_future"]):
-        return Finding(
-            "not-linear-in-rewards",
-            "Ψ knows rewards only by rank or by sign: their size, which the gradient depends on, "
-            "is lost.",
-        )
+    if _most_left_out(p) > 0:  # clipped, ranked: a deviation leaves no slope at zero
+        return None
     if p.rewards_count("elsewhere"):
         name, text = (
             "whitening-over-the-batch",
@@ -150,12 +146,14 @@ def _own_weights(p: Portrait, gamma: float) -> Iterator[Finding]:
             yield from _of_factor(p, factor)
             return
     if not (p.own * ahead).abs().max() > CLOSE:
-        text = "Ψ_t contains no reward from step t on, and only those depend on the action."
         if p.rewards_count("own_past"):
-            text = "looks at the past: Ψ_t sums the rewards before step t, not those from it on."
-            yield Finding("looks-at-the-past", text)
+            yield _of_no_future(p)
         elif p.is_linear:
-            yield Finding("rewards-do-not-count", text)
+            yield Finding(
+                "rewards-do-not-count",
+                "Ψ_t contains no reward of its own episode from step t on, and only those depend "
+                "on the action.",
+            )
         return
     yield from _of_rows_and_steps(p, to_go, ahead, gamma)
 
@@ -250,10 +248,7 @@ def _of_rows_and_steps(
     now = torch.eye(own.shape[1]).double() * ahead
     later = ahead - now
     if later.any() and not ((own * later).abs().max() > CLOSE):
-        yield Finding(
-            "immediate-reward",
-            "Ψ_t contains the reward of step t alone: what the action leads to does not count.",
-        )
+        yield _of_no_future(p)
     elif not ((own * now).abs().max() > CLOSE):
         yield Finding(
             "off-by-one",
@@ -272,15 +267,34 @@ def _of_rows_and_steps(
             "the baseline at step t contains its own sample: the scale is 1 − 1/n, of n "
             "trajectories that got there.",
         )
-    elif _is_over_time(own - to_go, ahead):
-        yield _of_steps(p)
-    elif (discount := next(_of_discount(own, ahead, gamma), None)) is not None:
-        yield discount
     elif _factor(own, to_go, ahead * _kind(p, "terminated")) is not None:
         yield Finding(
             "truncation-as-termination",
             "episodes that the time limit cut off are weighted otherwise than those that ended: "
             "who is left out depends on the actions.",
+        )
+    elif _is_over_time(own - to_go, ahead):
+        yield _of_steps(p)
+    elif (discount := next(_of_discount(own, ahead, gamma), None)) is not None:
+        yield discount
+    elif p.depends_on(p.log_prob, p.relation["own_now"]):
+        yield _of_log_prob()
+    elif p.depends_on(p.action, p.relation["own_now"]):
+        yield Finding(
+            "weighted-by-the-action",
+            "Ψ at step t is multiplied by something that depends on the action of step t.",
+        )
+    elif _fits(own, to_go * _of_first_step(own, to_go), ahead):
+        yield Finding(
+            "steps-weighted",
+            "the steps of an episode count differently, though each is part of the gradient.",
+        )
+    elif p.rewards_count("group", "elsewhere") and _is_between(own / to_go, ahead):
+        yield Finding(
+            "own-sample-in-baseline",
+            "the baseline is made of several trajectories, its own sample among them: part of "
+            "every reward is taken away again.",
+            {"weight of r_t in Ψ_t": float(own[now > 0].mean())},
         )
     elif p.is_linear:
         yield Finding(
@@ -288,6 +302,18 @@ def _of_rows_and_steps(
             "the rewards from step t on are not weighted as in a return.",
             {"weight of r_t in Ψ_t": float(own[now > 0].mean())},
         )
+
+
+def _of_no_future(p: Portrait) -> Finding:
+    if p.rewards_count("own_past"):
+        return Finding(
+            "looks-at-the-past",
+            "looks at the past: Ψ_t sums the rewards up to step t, not those from it on.",
+        )
+    return Finding(
+        "immediate-reward",
+        "Ψ_t contains the reward of step t alone: what the action leads to does not count.",
+    )
 
 
 def _of_steps(p: Portrait) -> Finding:
@@ -312,18 +338,63 @@ def _alive(p: Portrait) -> Iterator[Tensor]:
 
 
 def _is_over_time(rest: Tensor, ahead: Tensor) -> bool:
-    """Whether what is taken away from a row's own rewards is the same at every step."""
+    """Whether what is taken away from a row's own rewards is a mean over its steps.
+
+    Then it is the same at every step, or the same of every reward.
+    """
     there = ahead + ahead.mT > 0
-    highest = torch.where(there, rest, -torch.inf).amax(1)
-    lowest = torch.where(there, rest, torch.inf).amin(1)
-    spread = (highest - lowest)[there.any(1)]
-    return bool(rest[there].abs().max() > CLOSE and spread.max() < CLOSE)
+    spreads = []
+    for axis in (1, 2):
+        highest = torch.where(there, rest, -torch.inf).amax(axis)
+        lowest = torch.where(there, rest, torch.inf).amin(axis)
+        spreads.append((highest - lowest)[there.any(axis)].max())
+    return bool(rest[there].abs().max() > CLOSE and min(spreads) < CLOSE)
+
+
+def _is_between(ratio: Tensor, where: Tensor) -> bool:
+    """Whether weights are diminished, not more than to zero."""
+    there = ratio[where > 0]
+    return bool(there.min() > -CLOSE and there.max() < 1 + CLOSE)
+
+
+def _of_first_step(own: Tensor, to_go: Tensor) -> Tensor:
+    """Weight of the reward r_t in Ψ_t in the longest row, as that of the whole step: ``[T, 1]``."""
+    longest = own.diagonal(dim1=1, dim2=2).abs().sum(-1).argmax()
+    return (own[longest].diagonal() / to_go[longest].diagonal()).unsqueeze(-1)
 
 
 def _kind(p: Portrait, name: str) -> Tensor:
     """Rows that ended so, ``[N, 1, 1]``."""
     ended: Tensor = getattr(p.trajectories, name)[0].any(-1)
     return ended.double().view(-1, 1, 1)
+
+
+def _of_no_weights(p: Portrait, gamma: float) -> Iterator[Finding]:
+    """Of a Ψ that is not linear in rewards."""
+    if not p.is_homogeneous:
+        yield Finding(
+            "not-linear-in-rewards",
+            "Ψ is bent: twice the reward is not twice the Ψ, as if rewards or advantages were "
+            "clipped, squashed or ranked.",
+        )
+    elif _most_left_out(p) > 1:
+        yield Finding(
+            "episodes-left-out",
+            "whether an episode counts depends on its own return, and so on its actions.",
+        )
+    elif (change := _baseline_changes(p, gamma)) > CLOSE:
+        yield Finding(
+            "own-sample-in-baseline",
+            "the baseline contains its own sample: it moves with the return that it is subtracted "
+            "from, and takes away part of the gradient.",
+            {"change of the baseline": change},
+        )
+
+
+def _most_left_out(p: Portrait) -> int:
+    """Episodes of one group that do not count."""
+    out = p.own.abs().amax((1, 2)) < CLOSE
+    return int(out.unflatten(0, (-1, p.group_size)).sum(-1).max())
 
 
 def _baseline_changes(p: Portrait, gamma: float) -> float:
@@ -344,10 +415,7 @@ def _forbidden_knowledge(p: Portrait) -> Iterator[Finding]:
     """What a baseline must not know of: the action, and what came of it."""
     now, future = p.relation["own_now"], p.relation["own_future"]
     if p.depends_on(p.log_prob, now):
-        yield Finding(
-            "depends-on-log-prob",
-            "Ψ contains the log-probability of the action: the gradient of another objective.",
-        )
+        yield _of_log_prob()
     elif p.depends_on(p.action, now):
         yield Finding(
             "baseline-depends-on-the-action",
@@ -364,6 +432,13 @@ def _forbidden_knowledge(p: Portrait) -> Iterator[Finding]:
             "what is subtracted at step t depends on what came after it (states, actions, or how "
             "long the episode was), and so on the action.",
         )
+
+
+def _of_log_prob() -> Finding:
+    return Finding(
+        "depends-on-log-prob",
+        "Ψ contains the log-probability of the action: the gradient of another objective.",
+    )
 
 
 def _wrong_sign(figure: float) -> Finding:

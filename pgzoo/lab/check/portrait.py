@@ -14,7 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pgzoo.lab.check.probes import difference, matters, psi_of
+from pgzoo.lab.check.probes import ROUNDING, difference, matters, psi_of
 from pgzoo.lab.check.problems import CheckProblem, Psi
 from pgzoo.sampling.trajectories import Trajectories
 
@@ -33,7 +33,6 @@ class Portrait:
         jumps: change of Ψ_{i,t} if r_{j,u} is higher by ``LARGE``, ``[N, T, N, T]``.
         falls: … lower by ``LARGE``.
         tripled: Ψ of three times the rewards, ``[N, T]``.
-        summed: Ψ of the sum of these rewards and others, less Ψ of the others, ``[N, T]``.
         action: change of Ψ_{i,t} with the action at (j, u), rewards as they were, ``[N, T, N, T]``.
         state: … with the state before the action at (j, u).
         log_prob: … with the log-probability there.
@@ -46,7 +45,6 @@ class Portrait:
     jumps: Tensor
     falls: Tensor
     tripled: Tensor
-    summed: Tensor
     action: Tensor
     state: Tensor
     log_prob: Tensor
@@ -69,16 +67,14 @@ class Portrait:
 
     @cached_property
     def is_linear(self) -> bool:
-        """In rewards."""
-        return not (
-            matters(difference(3 * self.psi, self.tripled))
-            or matters(difference(self.psi, self.summed))
-        )
+        """In rewards, whatever is added to them."""
+        far = torch.stack([self.jumps, -self.falls]) / LARGE
+        return not (far - self.slopes).abs().max() > ROUNDING * self.slopes.abs().max()
 
     @cached_property
-    def is_scale_free(self) -> bool:
-        """Whether it is the same in other units of reward."""
-        return not matters(difference(self.psi, self.tripled))
+    def is_homogeneous(self) -> bool:
+        """Whether Ψ is in the same units as rewards."""
+        return not matters(difference(3 * self.psi, self.tripled))
 
     @cached_property
     def own(self) -> Tensor:
@@ -136,9 +132,7 @@ def portrait(psi: Psi, problem: CheckProblem, seed: int = 0) -> Portrait:
     generator = torch.Generator().manual_seed(seed)
     t = problem.draw(1, seed)
     rows, steps = t.mask.shape[1:]
-    noise, other = (
-        torch.randn(t.mask.shape, generator=generator) * t.mask + 0.5 * t.mask for _ in range(2)
-    )
+    noise = (0.5 + torch.randn(t.mask.shape, generator=generator)) * t.mask
     t = dataclasses.replace(t, reward=noise)
     one_each = torch.eye(rows * steps).view(-1, rows, steps) * t.mask
     lengths = t.mask[0].sum(-1)
@@ -151,8 +145,6 @@ def portrait(psi: Psi, problem: CheckProblem, seed: int = 0) -> Portrait:
         _with(t, reward=noise + LARGE * one_each),
         _with(t, reward=noise - LARGE * one_each),
         _with(t, reward=3 * noise),
-        _with(t, reward=noise + other),
-        _with(t, reward=other),
         _with(t, action=(t.action + one_each.long()) % problem.mdp.num_actions),
         _other_state(t, one_each.long(), problem.mdp.num_states),
         _with(t, log_prob=t.log_prob - one_each),
@@ -160,9 +152,8 @@ def portrait(psi: Psi, problem: CheckProblem, seed: int = 0) -> Portrait:
         _without(_with(t, reward=unpaid), last.bool()),
     ]
     together = _joined(variants)
-    found = list(psi_of(psi, together).split([len(v.mask) for v in variants]))
-    base, small, high, low, tripled, summed, others, *found = found
-    action, state, log_prob, paid, cut = found
+    found = psi_of(psi, together).split([len(v.mask) for v in variants])
+    base, small, high, low, tripled, action, state, log_prob, paid, cut = found
 
     def effects(changed: Tensor) -> Tensor:
         return (changed - base).permute(1, 2, 0).unflatten(-1, (rows, steps)) * t.mask[0][
@@ -176,7 +167,6 @@ def portrait(psi: Psi, problem: CheckProblem, seed: int = 0) -> Portrait:
         effects(high),
         effects(low),
         tripled[0],
-        summed[0] - others[0],
         effects(action),
         effects(state),
         effects(log_prob),

@@ -65,7 +65,7 @@ def loops(t):
         total = 0.0
         for step in reversed(range(reward.shape[2])):
             if mask[s, i, step]:
-                total += reward[s, i, step]
+                total += float(reward[s, i, step])
                 psi[s, i, step] = total
     return psi
 
@@ -112,7 +112,7 @@ def some_constant(t):
 
 
 def falling_baseline(t):
-    return to_go(t) - torch.arange(t.mask.shape[-1], 0, -1)
+    return to_go(t) - 0.5 * (6 - torch.arange(t.mask.shape[-1]))
 
 
 def by_state(t):
@@ -243,6 +243,23 @@ def best_of_the_group(t):
     return spread((g - g.amax(-1, keepdim=True)).flatten(1), t)
 
 
+def table_with_itself(t):
+    """Mean return-to-go of all rows wherever they were in the same state, itself included."""
+    g, m = to_go(t), t.mask.float()
+    here = torch.nn.functional.one_hot(t.obs, int(t.obs.max()) + 1) * m.unsqueeze(-1)
+    table = (here * g.unsqueeze(-1)).sum((1, 2)) / here.sum((1, 2)).clamp(min=1)
+    return (g - (here * table[:, None, None]).sum(-1)) * m
+
+
+def fitted_line(t):
+    """A critic a + b t, fitted to the batch by least squares."""
+    g, m = to_go(t).double(), t.mask.double()
+    time = torch.arange(t.mask.shape[-1]).double().expand(t.mask.shape)
+    x = torch.stack([m, time * m], -1).flatten(1, 2)
+    b = torch.linalg.lstsq(x, (g * m).flatten(1).unsqueeze(-1), driver="gelsd").solution
+    return ((g.flatten(1) - (x @ b).squeeze(-1)).view(g.shape) * m).float()
+
+
 def mean_of_the_episode(t):
     g, n = to_go(t), t.mask.sum(-1, keepdim=True)
     return (g - g.sum(-1, keepdim=True) / n) * t.mask
@@ -250,7 +267,8 @@ def mean_of_the_episode(t):
 
 def mean_reward_of_the_episode(t):
     n = t.mask.sum(-1, keepdim=True)
-    return (rewards(t) - rewards(t).sum(-1, keepdim=True) / n).flip(-1).cumsum(-1).flip(-1)
+    centred = (rewards(t) - rewards(t).sum(-1, keepdim=True) / n) * t.mask
+    return centred.flip(-1).cumsum(-1).flip(-1)
 
 
 def whitened_episode(t):
@@ -270,8 +288,13 @@ def mean_over_padding(t):
     return g - g.mean((1, 2), keepdim=True)
 
 
+def remaining_steps(t):
+    """T is the length of the longest episode of all replicas."""
+    return to_go(t) - 0.5 * (t.mask.shape[-1] - torch.arange(t.mask.shape[-1]))
+
+
 def finished_episodes_alone(t):
-    return to_go(t) * t.terminated.any(-1, keepdim=True)
+    return to_go(t) * (t.terminated & t.mask).any(-1, keepdim=True)
 
 
 def no_reward_at_the_limit(t):
@@ -310,7 +333,7 @@ def by_all_steps(t):
     return rloo(t) / t.mask.sum((1, 2), keepdim=True)
 
 
-def grpo(t):
+def group_standardised(t):
     return spread(e.group_standardize(returns(t), t.group_size), t)
 
 
@@ -452,7 +475,7 @@ def noise(t):
 
 
 def numpy_noise(t):
-    return to_go(t) - np.random.random()  # noqa: NPY002
+    return to_go(t) - np.random.random()
 
 
 def noise_of_its_own(t):
@@ -482,11 +505,14 @@ WRONG = {
         (median_of_the_group, {}, "own-sample-in-baseline"),
         (best_of_the_group, {"group_size": 4}, "own-sample-in-baseline"),
         (without_the_factor, {"group_size": 4}, "own-sample-in-baseline"),
+        (table_with_itself, {}, "own-sample-in-baseline"),
+        (fitted_line, {"group_size": 1}, "own-sample-in-baseline"),
         (mean_of_the_episode, {}, "mean-over-time"),
         (mean_reward_of_the_episode, {}, "mean-over-time"),
         (whitened_episode, {}, "whitening-within-episode"),
         (no_mask, {}, "missing-mask"),
         (mean_over_padding, {"group_size": 1}, "missing-mask"),
+        (remaining_steps, {}, "missing-mask"),
         (finished_episodes_alone, {}, "truncation-as-termination"),
         (no_reward_at_the_limit, {}, "truncation-as-termination"),
         (gamma_twice, GAMMA, "gamma-twice"),
@@ -497,12 +523,12 @@ WRONG = {
         (by_the_rows, {}, "mean-for-sum"),
         (by_the_length, {}, "mean-for-sum"),
         (by_all_steps, {}, "mean-for-sum"),
-        (grpo, {}, "whitening-within-group"),
+        (group_standardised, {}, "whitening-within-group"),
         (grpo_with_the_other_std, {"group_size": 4}, "whitening-within-group"),
         (std_of_the_others, {}, "whitening-within-group"),
         (whitened_batch, {"group_size": 1}, "whitening-over-the-batch"),
         (rms_of_one, {}, "whitening-over-the-batch"),
-        (one_action_alone, {}, "baseline-depends-on-the-action"),
+        (one_action_alone, {}, "weighted-by-the-action"),
         (value_of_the_action, {}, "baseline-depends-on-the-action"),
         (by_the_next_state, {}, "baseline-depends-on-the-future"),
         (by_its_length, {}, "baseline-depends-on-the-future"),
@@ -510,7 +536,7 @@ WRONG = {
         (entropy_bonus, {}, "depends-on-log-prob"),
         (clipped_rewards, {}, "not-linear-in-rewards"),
         (clipped_advantage, {}, "not-linear-in-rewards"),
-        (winners_alone, {}, "not-linear-in-rewards"),
+        (winners_alone, {}, "episodes-left-out"),
         (ranks, {}, "not-linear-in-rewards"),
         (signs, {}, "not-linear-in-rewards"),
         (soft_weights, {"group_size": 4}, "not-linear-in-rewards"),
@@ -520,7 +546,7 @@ WRONG = {
         (so_far, {}, "looks-at-the-past"),
         (next_step_s, {}, "off-by-one"),
         (immediate, {}, "immediate-reward"),
-        (first_step_alone, {}, "steps-left-out"),
+        (first_step_alone, {}, "steps-weighted"),
         (nothing, {}, "zero"),
         (mean_of_the_replicas, {}, "depends-on-other-replicas"),
         (one_std_for_all, {}, "depends-on-other-replicas"),
