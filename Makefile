@@ -45,7 +45,7 @@ notebooks: .venv/installed-course
 	$(BIN)/python notebooks/build.py $(CHAPTER)
 
 book: .venv/installed-book
-	$(BIN)/python -m sphinx -W --keep-going -q -c book -d book/_build/doctrees . book/_build/html
+	$(BIN)/python -m sphinx -E -W --keep-going -q -c book -d book/_build/doctrees . book/_build/html
 	@echo "The book is book/_build/html/index.html: open it in a browser."
 
 clean:

@@ -22,6 +22,7 @@ from pgzoo import __version__
 from pgzoo.agents import AGENTS
 
 ROOT = Path(__file__).parents[1]
+STUDENT = ROOT / "notebooks" / "student"
 
 project, author, copyright = "pgzoo", "the pgzoo authors", "the pgzoo authors"  # noqa: A001
 release = version = __version__
@@ -124,15 +125,24 @@ def agents() -> str:
     return found
 
 
-def folded(notebook: str) -> str:
-    """A solution notebook whose solutions are shown on demand."""
+def folded(notebook: str, student: str) -> str:
+    """A solution notebook that shows an exercise's stub, and its solution on demand.
+
+    Args:
+        notebook: the solution notebook.
+        student: the student notebook of the same chapter.
+    """
     content = json.loads(notebook)
+    stubs = {cell["id"]: cell for cell in json.loads(student)["cells"]}
+    cells = []
     for cell in content["cells"]:
         tags = cell["metadata"].get("tags", [])
         if "exercise" in tags:
+            cells.append(stubs[cell["id"]] | {"id": f"{cell['id']}-stub"})
             cell["metadata"]["tags"] = [*tags, "hide-cell"]
             cell["metadata"]["mystnb"] = {"code_prompt_show": f"Show a solution of {tags[-1]}"}
-    return json.dumps(content)
+        cells.append(cell)
+    return json.dumps(content | {"cells": cells})
 
 
 def without_folders(text: str, page: Path) -> str:
@@ -152,7 +162,7 @@ def prepare(app: Sphinx, docname: str, source: list[str]) -> None:
     """Give a page what it has in the book alone."""
     path = Path(app.env.doc2path(docname))
     if path.suffix == ".ipynb":
-        source[0] = folded(source[0])
+        source[0] = folded(source[0], (STUDENT / path.name).read_text(encoding="utf-8"))
     else:
         source[0] = without_folders(source[0], path)
     if docname == root_doc:
