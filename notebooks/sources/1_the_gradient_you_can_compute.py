@@ -35,13 +35,12 @@ import numpy as np
 import torch
 
 from pgzoo import course
-from pgzoo.lab import FiniteMDP, exact_gradient, expected_return
+from pgzoo.lab import exact_gradient, expected_return, mdps
 from pgzoo.lab.drawing import draw
 from pgzoo.policies.networks import Table
 from pgzoo.records.style import COLOURS, STYLE
 
 plt.rcParams.update(STYLE)
-torch.set_default_dtype(torch.float64)
 
 # %% [markdown]
 # ## A machine
@@ -73,8 +72,10 @@ transition[HOT, RUN, HOT] = 0.6
 
 reward = torch.tensor([[0.0, 2.0], [0.0, 3.0]])  # reward[s, a]
 start = torch.tensor([1.0, 0.0])
-machine = FiniteMDP(transition.numpy(), reward.numpy(), start.numpy())
 
+machine = mdps.machine()  # pgzoo's laboratory has it as well: the same arrays
+assert np.allclose(machine.transition, transition)
+assert np.allclose(machine.reward, reward)
 draw(machine, ["cool", "hot"], ["pause", "run"])
 
 # %% [markdown]
@@ -86,15 +87,16 @@ draw(machine, ["cool", "hot"], ["pause", "run"])
 
 # %%
 coin = torch.full((2, 2), 0.5)
-rng = np.random.default_rng(4)
+g = torch.Generator().manual_seed(4)
 
 state = COOL
 for t in range(12):
-    action = rng.choice(2, p=coin[state])
+    action = torch.multinomial(coin[state], 1, generator=g).item()
     print(f"t = {t:2}: {['cool', 'hot'][state]}, {['pause', 'run'][action]}", end=", ")
     print(f"reward {reward[state, action]:g}")
-    chances = [*transition[state, action], 1 - transition[state, action].sum()]
-    state = rng.choice(3, p=chances)
+    breaks = 1 - transition[state, action].sum()
+    chances = torch.cat([transition[state, action], breaks.view(1)])
+    state = torch.multinomial(chances, 1, generator=g).item()
     if state == 2:
         print("broken: the end")
         break
@@ -112,6 +114,7 @@ for t in range(12):
 #
 # **Exercise 1.** Many episodes at once: `reward[i, t]` is what episode i paid at step t. The axes of
 # this course are N episodes and T steps, in this order.
+
 
 # %% tags=["exercise", "discounted_return"]
 def discounted_return(reward, gamma):
@@ -197,7 +200,7 @@ for i, (states, actions) in enumerate(trajectories):
 J_by_listing = (probabilities * discounted_return(rewards, gamma)).sum()
 print(f"{len(trajectories)} trajectories, probabilities sum to {probabilities.sum():.6f}")
 print(f"J of the coin over {few} steps: {J_by_listing:.4f}")
-assert abs(probabilities.sum() - 1) < 1e-9
+assert abs(probabilities.sum() - 1) < 1e-5
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
@@ -232,6 +235,7 @@ assert 2 < growth < 4
 #
 # **Exercise 2.** In arrays: `transition @ value` is Σ_s' p(s'|s,a) V(s'), of shape [n, A].
 
+
 # %% tags=["exercise", "state_values"]
 def state_values(transition, reward, pi, gamma, horizon):
     """V_t(s) for t = 0 … H, by the backward recursion.
@@ -256,15 +260,15 @@ course.check("state_values", state_values)
 
 # %%
 J_backwards = start @ state_values(transition, reward, coin, gamma, few)[0]
-print(f"J over {few} steps: {J_by_listing:.6f} by listing, {J_backwards:.6f} backwards")
-assert abs(J_by_listing - J_backwards) < 1e-9
+print(f"J over {few} steps: {J_by_listing:.4f} by listing, {J_backwards:.4f} backwards")
+assert abs(J_by_listing - J_backwards) < 1e-4
 
 horizon = 12
 V = state_values(transition, reward, coin, gamma, horizon)
 Q = reward + gamma * torch.einsum("sap,tp->tsa", transition, V[1:])  # [H, n, A]
 A = Q - V[:-1].unsqueeze(-1)
 print(f"J over {horizon} steps: {start @ V[0]:.4f}")
-assert (coin * A).sum(-1).abs().max() < 1e-9  # the mean advantage is zero
+assert (coin * A).sum(-1).abs().max() < 1e-4  # the mean advantage is zero
 
 # %%
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
@@ -301,6 +305,7 @@ assert A[0, HOT, RUN] < A[-1, HOT, RUN]
 # **Exercise 3.** One step is a sum over s and a. `torch.einsum("s,sa,sap->p", …)` writes it in a
 # line; loops are right as well.
 
+
 # %% tags=["exercise", "state_distribution"]
 def state_distribution(transition, start, pi, horizon):
     """d_t(s) for t = 0 … H − 1.
@@ -324,7 +329,10 @@ d = state_distribution(transition, start, coin, horizon)
 shares = [d[:, COOL], d[:, HOT], 1 - d.sum(-1)]
 fig, axes = plt.subplots(figsize=(7, 3.2), layout="constrained")
 axes.stackplot(
-    range(horizon), shares, labels=["cool", "hot", "broken"], colors=["#88CCEE", "#D55E00", "#BBBBBB"]
+    range(horizon),
+    shares,
+    labels=["cool", "hot", "broken"],
+    colors=["#88CCEE", "#D55E00", "#BBBBBB"],
 )
 axes.set(xlabel="step t", ylabel="probability", title="Where the coin's machine is")
 axes.legend(loc="lower left", frameon=True)
@@ -344,8 +352,8 @@ print(f"still going on at the last step: {d[-1].sum():.2f}")
 # %%
 discounts = gamma ** torch.arange(horizon)
 J_forwards = torch.einsum("t,ts,sa,sa->", discounts, d, coin, reward)
-print(f"J: {J_forwards:.6f} forwards, {start @ V[0]:.6f} backwards")
-assert abs(J_forwards - start @ V[0]) < 1e-9
+print(f"J: {J_forwards:.4f} forwards, {start @ V[0]:.4f} backwards")
+assert abs(J_forwards - start @ V[0]) < 1e-4
 
 # %% [markdown]
 # ## A policy with parameters
@@ -365,6 +373,7 @@ assert abs(J_forwards - start @ V[0]) < 1e-9
 # what they have, and gives it to b.
 #
 # **Exercise 4.**
+
 
 # %% tags=["exercise", "softmax_derivative"]
 def softmax_derivative(pi):
@@ -407,6 +416,7 @@ course.check("softmax_derivative", softmax_derivative)
 #
 # **Exercise 5.** All factors are given as arrays. Do not forget γ^t: the effect of step t counts from
 # the start's point of view.
+
 
 # %% tags=["exercise", "exact_policy_gradient"]
 def exact_policy_gradient(pi, visits, q, gamma):
@@ -460,7 +470,7 @@ def gradient(theta):
 theta = torch.tensor([[0.5, -0.2], [0.1, 0.8]])
 by_theorem = gradient(theta)
 
-epsilon = 1e-5
+epsilon = 1e-2
 by_differences = torch.zeros_like(theta)
 for s in (COOL, HOT):
     for a in (PAUSE, RUN):
@@ -471,11 +481,11 @@ for s in (COOL, HOT):
 table = Table(2, 2)  # a policy of two states and two actions; its θ is a row [1, 4]
 by_autograd = exact_gradient(machine, table, theta.view(1, 4), horizon=horizon, gamma=gamma)
 
-print("theorem     ", by_theorem.flatten().numpy().round(6))
-print("differences ", by_differences.flatten().numpy().round(6))
-print("pgzoo.lab   ", by_autograd.flatten().numpy().round(6))
-assert torch.allclose(by_theorem, by_differences, atol=1e-7)
-assert torch.allclose(by_theorem.flatten(), by_autograd.flatten(), atol=1e-10)
+print("theorem     ", by_theorem.flatten().numpy().round(3))
+print("differences ", by_differences.flatten().numpy().round(3))
+print("pgzoo.lab   ", by_autograd.flatten().numpy().round(3))
+assert torch.allclose(by_theorem, by_differences, atol=1e-3)
+assert torch.allclose(by_theorem.flatten(), by_autograd.flatten().float(), atol=1e-4)
 
 # %% [markdown]
 # <details><summary>Question. In each state the two numbers are each other's negative. Why must
@@ -501,8 +511,8 @@ assert torch.allclose(by_theorem.flatten(), by_autograd.flatten(), atol=1e-10)
 pi, d, Q = pieces(theta)
 V = (pi * Q).sum(-1, keepdim=True)
 for what, q in (("Q", Q), ("Q − 100", Q - 100), ("Q − V", Q - V)):
-    print(f"{what:8}", exact_policy_gradient(pi, d, q, gamma).flatten().numpy().round(6))
-    assert torch.allclose(exact_policy_gradient(pi, d, q, gamma), by_theorem)
+    print(f"{what:8}", exact_policy_gradient(pi, d, q, gamma).flatten().numpy().round(3))
+    assert torch.allclose(exact_policy_gradient(pi, d, q, gamma), by_theorem, atol=1e-3)
 
 # %% [markdown]
 # The theorem also says how much each *moment* contributes. In the figure below, each bar is one step's
@@ -515,7 +525,7 @@ theta = torch.tensor([[-1.5, 1.5], [0.0, 0.0]])
 pi, d, Q = pieces(theta)
 A = Q - (pi * Q).sum(-1, keepdim=True)
 parts = discounts.view(-1, 1) * d * pi[:, RUN] * A[:, :, RUN]  # [t, s], for θ(s, run)
-assert torch.allclose(parts.sum(0), gradient(theta)[:, RUN])
+assert torch.allclose(parts.sum(0), gradient(theta)[:, RUN], atol=1e-4)
 assert parts[1, HOT] < 0 < parts[-1, HOT]
 
 fig, both = plt.subplots(1, 2, figsize=(9, 3), sharey=True, layout="constrained")
@@ -524,7 +534,7 @@ for s, axes in enumerate(both):
     axes.axhline(0, color="black", linewidth=0.8)
     total = parts[:, s].sum()
     axes.set(xlabel="step t", title=f"{['Cool', 'Hot'][s]}: the parts of {total:+.2f}")
-both[0].set_ylabel("part of ∂J/∂θ(s, run)");
+both[0].set_ylabel("part of ∂J/∂θ(s, run)")
 
 # %% [markdown]
 # ## Climbing
@@ -545,7 +555,7 @@ def climb(theta, direction, steps, step_size=0.5):
 walk = climb(torch.zeros(2, 2), gradient, steps=400)
 returns = torch.stack([expected(theta) for theta in walk])
 print(f"J: {returns[0]:.3f} at first, {returns[-1]:.3f} after {len(walk) - 1} steps")
-assert (returns.diff() > -1e-9).all()  # never down: the step size is small enough
+assert (returns.diff() > -1e-5).all()  # never down: the step size is small enough
 
 # %% [markdown]
 # How good is that? There are four policies without chance: pause or run, in either state. And there
@@ -577,9 +587,13 @@ left.set(xlabel="step of ascent", ylabel="J", title="Return along the ascent")
 left.legend()
 right.plot(walk.softmax(-1)[:, COOL, RUN], color=COLOURS[0], label="cool")
 right.plot(walk.softmax(-1)[:, HOT, RUN], color=COLOURS[4], label="hot")
-right.set(xlabel="step of ascent", ylabel="π(run | s)", title="The policy along the ascent", ylim=(0, 1.02))
-right.legend();
-
+right.set(
+    xlabel="step of ascent",
+    ylabel="π(run | s)",
+    title="The policy along the ascent",
+    ylim=(0, 1.02),
+)
+right.legend()
 # %% [markdown]
 # Two things are worth a second look. The climber is better than every policy without chance: it runs
 # a hot machine *sometimes*. A policy with a clock would pause early and run late; without one, chance
@@ -613,8 +627,7 @@ axes.plot(path[:, 0], path[:, 1], color=COLOURS[4], linewidth=2.5, label="400 st
 axes.set(xlabel="preference for running, cool", ylabel="preference for running, hot")
 axes.set_title("J over all policies, and its gradient")
 axes.legend(loc="upper left", labelcolor="white")
-fig.colorbar(contours, label="J");
-
+fig.colorbar(contours, label="J")
 # %% [markdown]
 # On the left the arrows have all but vanished, though J is at its lowest there. A softmax that is sure
 # of itself hardly moves: every derivative has the factor π(a|s), and an action that is never taken is
@@ -682,11 +695,14 @@ forward = 1.5 * torch.stack([-angle.sin(), angle.cos()], -1) * (angle[1] - angle
 around = {}
 for name, direction in (("∇J", gradient), ("B", without_gamma_t)):
     field = torch.stack(
-        [direction(torch.tensor([[-px / 2, px / 2], [-py / 2, py / 2]]))[:, RUN] for px, py in circle]
+        [
+            direction(torch.tensor([[-px / 2, px / 2], [-py / 2, py / 2]]))[:, RUN]
+            for px, py in circle
+        ]
     )
     around[name] = (field * forward).sum().item()
-    print(f"once round the circle, {name}: {around[name]:+.6f}")
-assert abs(around["∇J"]) < 1e-6 < 1e-2 < abs(around["B"])
+    print(f"once round the circle, {name}: {around[name]:+.4f}")
+assert abs(around["∇J"]) < 1e-3 < 0.1 < abs(around["B"])
 
 # %% [markdown]
 # ∇J comes back to where it was. B does not: it is *not the gradient of any function*, neither of the
@@ -715,7 +731,7 @@ right.plot(path[:, 0], path[:, 1], color="white", label="along ∇J")
 right.plot(path_away[:, 0], path_away[:, 1], color=COLOURS[4], linestyle="--", label="then along B")
 right.set(xlabel="preference for running, cool", ylabel="… hot", xlim=(0, 6), ylim=(-3, 3))
 right.set_title("From the top down the side")
-right.legend(loc="upper left", labelcolor="white");
+right.legend(loc="upper left", labelcolor="white")
 
 # %% [markdown]
 # So leaving out γ^t is not a matter of scale. Here it loses little, since both policies are good. Nota
