@@ -77,6 +77,7 @@ machine = mdps.machine()  # pgzoo's laboratory has it as well: the same arrays
 assert np.allclose(machine.transition, transition)
 assert np.allclose(machine.reward, reward)
 draw(machine, ["cool", "hot"], ["pause", "run"])
+plt.show()
 
 # %% [markdown]
 # A **policy** π says how to act: π(a|s) is the probability of action a in state s. As an array,
@@ -112,8 +113,8 @@ for t in range(12):
 # R is the **return**. With γ = 1 a reward is worth the same whenever it comes. With γ = 0 nothing
 # counts but the first one. Rewards after the end are 0.
 #
-# **Exercise 1.** Many episodes at once: `reward[i, t]` is what episode i paid at step t. The axes of
-# this course are N episodes and T steps, in this order.
+# **Exercise 1.** Many episodes at once: `reward[i, t]` is what episode i paid at step t. The axes
+# of this course are N episodes and T steps, in this order.
 
 
 # %% tags=["exercise", "discounted_return"]
@@ -152,7 +153,8 @@ course.check("discounted_return", discounted_return)
 # a sum over all trajectories τ. The probability of a trajectory is a product: the start, then for
 # every step the policy's and the machine's part,
 #
-# $$p(\tau) = \mathrm{start}(s_0)\; \pi(a_0|s_0)\, p(s_1|s_0, a_0)\; \pi(a_1|s_1)\, p(s_2|s_1, a_1) \cdots$$
+# $$p(\tau) = \mathrm{start}(s_0)\; \pi(a_0|s_0)\, p(s_1|s_0, a_0)\;
+#   \pi(a_1|s_1)\, p(s_2|s_1, a_1) \cdots$$
 #
 # For few steps we can list them all.
 
@@ -214,6 +216,7 @@ right.set(xlabel="horizon H", ylabel="trajectories", title="Listing everything d
 growth = counts[-1] / counts[-2]
 print(f"{counts[-1]} trajectories for 8 steps; every step more has {growth:.2f} times as many")
 assert 2 < growth < 4
+plt.show()
 
 # %% [markdown]
 # ## What a policy is worth, backwards
@@ -281,6 +284,7 @@ right.axhline(0, color="black", linewidth=0.8)
 left.legend()
 print(f"advantage of running a hot machine: {A[0, HOT, RUN]:.2f} first, {A[-1, HOT, RUN]:.2f} last")
 assert A[0, HOT, RUN] < A[-1, HOT, RUN]
+plt.show()
 
 # %% [markdown]
 # <details><summary>Question. Why is running a hot machine worth so much more at the last step than
@@ -337,6 +341,7 @@ axes.stackplot(
 axes.set(xlabel="step t", ylabel="probability", title="Where the coin's machine is")
 axes.legend(loc="lower left", frameon=True)
 print(f"still going on at the last step: {d[-1].sum():.2f}")
+plt.show()
 
 # %% [markdown]
 # <details><summary>Question. J can be read off d as well, without any V. How?</summary>
@@ -364,10 +369,11 @@ assert abs(J_forwards - start @ V[0]) < 1e-4
 #
 # $$\pi_\theta(a|s) = \frac{e^{\theta(s,a)}}{\sum_b e^{\theta(s,b)}} .$$
 #
-# How do probabilities move with preferences? Preferences of other states change nothing. In the same
-# state, by the quotient rule,
+# How do probabilities move with preferences? Preferences of other states change nothing. In the
+# same state, by the quotient rule,
 #
-# $$\frac{\partial \pi(a|s)}{\partial \theta(s,b)} = \pi(a|s)\,\bigl(\mathbb 1(a=b) - \pi(b|s)\bigr).$$
+# $$\frac{\partial \pi(a|s)}{\partial \theta(s,b)}
+#   = \pi(a|s)\,\bigl(\mathbb 1(a=b) - \pi(b|s)\bigr).$$
 #
 # In words: raising the preference for b takes probability from all other actions, in proportion to
 # what they have, and gives it to b.
@@ -408,14 +414,15 @@ course.check("softmax_derivative", softmax_derivative)
 # $$\nabla J(\theta) = \sum_{t<H} \gamma^t \sum_s d_t(s) \sum_a \nabla\pi_\theta(a|s)\, Q_t(s,a).$$
 #
 # This is the **policy gradient theorem** (Sutton et al. 2000), here for a finite horizon, where
-# nothing has to converge. We assumed: finitely many states and actions, a start distribution, p and r
-# that do not depend on θ, and a π that can be differentiated.
+# nothing has to converge. We assumed: finitely many states and actions, a start distribution, p
+# and r that do not depend on θ, and a π that can be differentiated.
 #
-# What is remarkable is what is *not* in it. d_t and Q_t depend on θ too, but ∇d and ∇Q do not occur.
-# Each step's question is only: what if I acted differently here, and then went on as before?
+# What is remarkable is what is *not* in it. d_t and Q_t depend on θ too, but ∇d and ∇Q do not
+# occur. Each step's question is only: what if I acted differently here, and then went on as
+# before?
 #
-# **Exercise 5.** All factors are given as arrays. Do not forget γ^t: the effect of step t counts from
-# the start's point of view.
+# **Exercise 5.** All factors are given as arrays. Do not forget γ^t: the effect of step t counts
+# from the start's point of view.
 
 
 # %% tags=["exercise", "exact_policy_gradient"]
@@ -493,8 +500,8 @@ assert torch.allclose(by_theorem.flatten(), by_autograd.flatten().float(), atol=
 #
 # Adding the same number to all preferences of a state does not change the softmax, so it does not
 # change J. The derivative in that direction is the sum of the state's entries, and it is zero. So
-# two actions in a state have one degree of freedom, and this machine's policies have two in all: one
-# for cool, one for hot. That is why we can draw all of them in a plane.
+# two actions in a state have one degree of freedom, and this machine's policies have two in all:
+# one for cool, one for hot. That is why we can draw all of them in a plane.
 #
 # </details>
 #
@@ -515,10 +522,10 @@ for what, q in (("Q", Q), ("Q − 100", Q - 100), ("Q − V", Q - V)):
     assert torch.allclose(exact_policy_gradient(pi, d, q, gamma), by_theorem, atol=1e-3)
 
 # %% [markdown]
-# The theorem also says how much each *moment* contributes. In the figure below, each bar is one step's
-# part of ∂J/∂θ(s, run), for a policy that nearly always runs a cool machine and tosses a coin for a hot
-# one. Watch the hot machine: early steps say *pause*, late steps say *run*. A policy that cannot look at
-# the clock has to strike a balance.
+# The theorem also says how much each *moment* contributes. In the figure below, each bar is one
+# step's part of ∂J/∂θ(s, run), for a policy that nearly always runs a cool machine and tosses a
+# coin for a hot one. Watch the hot machine: early steps say *pause*, late steps say *run*. A
+# policy that cannot look at the clock has to strike a balance.
 
 # %%
 theta = torch.tensor([[-1.5, 1.5], [0.0, 0.0]])
@@ -535,6 +542,7 @@ for s, axes in enumerate(both):
     total = parts[:, s].sum()
     axes.set(xlabel="step t", title=f"{['Cool', 'Hot'][s]}: the parts of {total:+.2f}")
 both[0].set_ylabel("part of ∂J/∂θ(s, run)")
+plt.show()
 
 # %% [markdown]
 # ## Climbing
@@ -594,29 +602,32 @@ right.set(
     ylim=(0, 1.02),
 )
 right.legend()
+plt.show()
+
 # %% [markdown]
-# Two things are worth a second look. The climber is better than every policy without chance: it runs
-# a hot machine *sometimes*. A policy with a clock would pause early and run late; without one, chance
-# is the best it can do. It is often said that an optimal policy needs no randomness. That holds for
-# policies that see the whole state, and for a finite horizon the clock is a part of the state.
+# Two things are worth a second look. The climber is better than every policy without chance: it
+# runs a hot machine *sometimes*. A policy with a clock would pause early and run late; without
+# one, chance is the best it can do. It is often said that an optimal policy needs no randomness.
+# That holds for policies that see the whole state, and for a finite horizon the clock is a part of
+# the state.
 #
 # And the last part of the way is slow. The next section shows why.
 
 # %% [markdown]
 # ## The field
 #
-# A policy of this machine is a point in the plane: how much more we prefer to run than to pause, when
-# cool and when hot. With x = θ(cool, run) − θ(cool, pause) and y likewise for hot, at every point the
-# gradient is an arrow.
+# A policy of this machine is a point in the plane: how much more we prefer to run than to pause,
+# when cool and when hot. With x = θ(cool, run) − θ(cool, pause) and y likewise for hot, at every
+# point the gradient is an arrow.
 
 # %%
-x, y = torch.meshgrid(torch.linspace(-5, 5, 81), torch.linspace(-5, 5, 81), indexing="xy")
+x, y = torch.meshgrid(torch.linspace(-5, 9, 113), torch.linspace(-5, 5, 81), indexing="xy")
 plane = torch.stack([-x / 2, x / 2, -y / 2, y / 2], -1).view(-1, 4)  # θ of every point, [S, 4]
 heights = expected_return(machine, table, plane, horizon=horizon, gamma=gamma).view(x.shape)
 arrows = exact_gradient(machine, table, plane, horizon=horizon, gamma=gamma).view(*x.shape, 2, 2)
 path = walk[:, :, RUN] - walk[:, :, PAUSE]
 
-fig, axes = plt.subplots(figsize=(7, 5.5), layout="constrained")
+fig, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
 contours = axes.contourf(x, y, heights, 20, cmap="cividis")
 some = slice(4, None, 8)
 axes.quiver(
@@ -626,19 +637,21 @@ axes.quiver(
 axes.plot(path[:, 0], path[:, 1], color=COLOURS[4], linewidth=2.5, label="400 steps of ascent")
 axes.set(xlabel="preference for running, cool", ylabel="preference for running, hot")
 axes.set_title("J over all policies, and its gradient")
-axes.legend(loc="upper left", labelcolor="white")
+axes.legend(loc="upper right", frameon=True)
 fig.colorbar(contours, label="J")
+plt.show()
+
 # %% [markdown]
-# On the left the arrows have all but vanished, though J is at its lowest there. A softmax that is sure
-# of itself hardly moves: every derivative has the factor π(a|s), and an action that is never taken is
-# never reconsidered.
+# On the right the arrows vanish because nothing is left to be gained. On the left they become short
+# as well, though J is at its lowest there. A softmax that is sure of itself hardly moves: every
+# derivative has the factor π(a|s), and an action that is never taken is never reconsidered.
 #
-# <details><summary>Question. Someone starts at x = y = −6: running has probability 0.0025. Before you
-# run the next cell: how many times as many steps as from the coin do you expect until J reaches 8?
-# </summary>
+# <details><summary>Question. Someone starts at x = y = −6: running has probability 0.0025. Before
+# you run the next cell: how many times as many steps as from the coin do you expect until J
+# reaches 8? </summary>
 #
-# At first the gradient for cool is smaller by about π(run)/0.25 = 1/100. While it is, progress is that
-# slow. The cell counts.
+# At first the gradient for cool is smaller by about π(run)/0.25 = 1/100. While it is, progress is
+# that slow. The cell counts.
 #
 # </details>
 
@@ -657,8 +670,8 @@ assert steps_needed["sure of pausing"] > 20 * steps_needed["the coin"]
 # %% [markdown]
 # ## What γ^t is for, and what happens without it
 #
-# Most code that is called policy gradient does not have the factor γ^t. It discounts *within* Q_t, but
-# gives all steps the same weight:
+# Most code that is called policy gradient does not have the factor γ^t. It discounts *within* Q_t,
+# but gives all steps the same weight:
 #
 # $$B(\theta) = \sum_{t<H} \sum_s d_t(s) \sum_a \nabla\pi(a|s)\, Q_t(s,a).$$
 #
@@ -684,9 +697,9 @@ assert true[HOT, RUN] * other[HOT, RUN] < 0
 # At this policy, they do not even agree on whether a hot machine should run more or less: ∇J says
 # less, B says more. Without γ^t late steps count in full, and late steps say *run*.
 #
-# Is B the gradient of *some* function, perhaps of J without discount? There is a test. If B = ∇F, then
-# walking along any path changes F by ∫ B·dθ, and round a closed path that is zero. We walk round a
-# circle in the plane of the figure.
+# Is B the gradient of *some* function, perhaps of J without discount? There is a test. If B = ∇F,
+# then walking along any path changes F by ∫ B·dθ, and round a closed path that is zero. We walk
+# round a circle in the plane of the figure.
 
 # %%
 angle = torch.linspace(0, 2 * torch.pi, 401)[:-1]
@@ -705,10 +718,10 @@ for name, direction in (("∇J", gradient), ("B", without_gamma_t)):
 assert abs(around["∇J"]) < 1e-3 < 0.1 < abs(around["B"])
 
 # %% [markdown]
-# ∇J comes back to where it was. B does not: it is *not the gradient of any function*, neither of the
-# discounted return nor of any other. Nota & Thomas (2020) prove that for this direction in general;
-# this machine is one more example. And where does it lead? We start at the end of the ascent, and
-# follow B from there.
+# ∇J comes back to where it was. B does not: it is *not the gradient of any function*, neither of
+# the discounted return nor of any other. Nota & Thomas (2020) prove that for this direction in
+# general; this machine is one more example. And where does it lead? We start at the end of the
+# ascent, and follow B from there.
 
 # %%
 away = climb(walk[-1], without_gamma_t, steps=400)
@@ -729,32 +742,33 @@ path_away = away[:, :, RUN] - away[:, :, PAUSE]
 right.contourf(x, y, heights, np.linspace(8.4, 9.05, 14), cmap="cividis", extend="min")
 right.plot(path[:, 0], path[:, 1], color="white", label="along ∇J")
 right.plot(path_away[:, 0], path_away[:, 1], color=COLOURS[4], linestyle="--", label="then along B")
-right.set(xlabel="preference for running, cool", ylabel="… hot", xlim=(0, 6), ylim=(-3, 3))
+right.set(xlabel="preference for running, cool", ylabel="… hot", xlim=(0, 9), ylim=(-3, 3))
 right.set_title("From the top down the side")
-right.legend(loc="upper left", labelcolor="white")
+right.legend(loc="upper right", labelcolor="white")
+plt.show()
 
 # %% [markdown]
-# So leaving out γ^t is not a matter of scale. Here it loses little, since both policies are good. Nota
-# & Thomas construct a case in which it ends at the worst policy.
+# So leaving out γ^t is not a matter of scale. Here it loses little, since both policies are good.
+# Nota & Thomas construct a case in which it ends at the worst policy.
 #
 # <details><summary>Question. Why does practically all code leave it out?</summary>
 #
 # With γ^t, late steps hardly count: for γ = 0.99, step 500 has weight 0.0066. An agent that plays
-# episodes of 500 steps would learn next to nothing from the second half, though we usually *do* want
-# good behaviour there. In practice the goal is J without discount, and γ < 1 in Q is a means to reduce
-# variance, at the price of a bias. Seen that way, c_t = 1 is a reasonable choice, but then it is an
-# approximation of ∇J for γ = 1, not the gradient of the discounted J. In pgzoo it is an option
-# (`gamma_t`), off for training.
+# episodes of 500 steps would learn next to nothing from the second half, though we usually *do*
+# want good behaviour there. In practice the goal is J without discount, and γ < 1 in Q is a means
+# to reduce variance, at the price of a bias. Seen that way, c_t = 1 is a reasonable choice, but
+# then it is an approximation of ∇J for γ = 1, not the gradient of the discounted J. In pgzoo it is
+# an option (`gamma_t`), off for training.
 #
 # </details>
 #
-# <details><summary>Question. For which γ is there no difference between ∇J and B? For which policies
-# does it not matter where one ends?</summary>
+# <details><summary>Question. For which γ is there no difference between ∇J and B? For which
+# policies does it not matter where one ends?</summary>
 #
-# For γ = 1, since all γ^t are 1. And for every policy that can act best at every state *and step* at
-# once: then all advantages of the best policy's actions are zero or negative at every t, and no
-# weighting of the steps changes that. Weights matter where steps disagree, as they do here for a hot
-# machine.
+# For γ = 1, since all γ^t are 1. And for every policy that can act best at every state *and step*
+# at once: then all advantages of the best policy's actions are zero or negative at every t, and no
+# weighting of the steps changes that. Weights matter where steps disagree, as they do here for a
+# hot machine.
 #
 # </details>
 
@@ -768,17 +782,18 @@ right.legend(loc="upper left", labelcolor="white")
 # | expected return | J = Σ_s start(s) V_0(s) | by either |
 # | gradient | ∇J = Σ_t γ^t Σ_s d_t(s) Σ_a ∇π(a\|s) Q_t(s,a) | from both |
 #
-# All of it needed p(s'|s,a), for every state and action. Of CartPole nobody gives you that array, and
-# there are more states than numbers in your computer. What you can do is play. Chapter 2 turns the
-# sums into expectations, and expectations into averages over episodes.
+# All of it needed p(s'|s,a), for every state and action. Of CartPole nobody gives you that array,
+# and there are more states than numbers in your computer. What you can do is play. Chapter 2 turns
+# the sums into expectations, and expectations into averages over episodes.
 #
 # ## Further reading
 #
-# * R. S. Sutton & A. G. Barto, *Reinforcement Learning: An Introduction*, 2nd ed. 2018: chapter 3 on
-#   MDPs, section 13.2 on the policy gradient theorem.
+# * R. S. Sutton & A. G. Barto, *Reinforcement Learning: An Introduction*, 2nd ed. 2018: chapter 3
+#   on MDPs, section 13.2 on the policy gradient theorem.
 # * R. S. Sutton, D. McAllester, S. Singh & Y. Mansour, *Policy Gradient Methods for Reinforcement
 #   Learning with Function Approximation*, NeurIPS 1999 (published 2000), theorem 1.
 # * C. Nota & P. S. Thomas, *Is the Policy Gradient a Gradient?*, AAMAS 2020, arXiv:1906.07073.
 # * P. S. Thomas, *Bias in Natural Actor-Critic Algorithms*, ICML 2014: the missing γ^t.
-# * J. Mei, C. Xiao, C. Szepesvári & D. Schuurmans, *On the Global Convergence Rates of Softmax Policy
-#   Gradient Methods*, ICML 2020, arXiv:2005.06392: how long a softmax that is sure of itself takes.
+# * J. Mei, C. Xiao, C. Szepesvári & D. Schuurmans, *On the Global Convergence Rates of Softmax
+#   Policy Gradient Methods*, ICML 2020, arXiv:2005.06392: how long a softmax that is sure of
+#   itself takes.

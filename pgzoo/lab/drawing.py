@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure
 from matplotlib.patches import Circle, FancyArrowPatch, Rectangle
 
 from pgzoo.errors import UsageError
@@ -17,7 +17,7 @@ RADIUS = 0.2
 """Of a state's circle; states are one apart."""
 
 
-def draw(mdp: FiniteMDP, states: Sequence[str], actions: Sequence[str]) -> Figure:
+def draw(mdp: FiniteMDP, states: Sequence[str], actions: Sequence[str]) -> Axes:
     """States in a row, an arrow for every outcome of every action.
 
     An arrow says how likely the outcome is, and the action's expected reward. The square is the end
@@ -39,7 +39,7 @@ def draw(mdp: FiniteMDP, states: Sequence[str], actions: Sequence[str]) -> Figur
             raise UsageError(f"Expected {count} names of `{what}`, got {len(names)}.")
     ends = 1 - mdp.transition.sum(-1)
     width = len(states) + bool((ends > TOLERANCE).any())
-    axes = Figure(figsize=(2.8 * (width - 0.2), 3.4), layout="tight").add_subplot()
+    _, axes = plt.subplots(figsize=(2.8 * (width - 0.2), 3.4), layout="tight")
     for x, name in enumerate(states):
         axes.add_patch(Circle((x, 0), RADIUS, facecolor="white", edgecolor=INK))
         axes.text(x, 0, name, ha="center", va="center")
@@ -56,7 +56,7 @@ def draw(mdp: FiniteMDP, states: Sequence[str], actions: Sequence[str]) -> Figur
     top, bottom = max([0.3, *heights]) + 0.1, min([-0.3, *heights]) - 0.1
     axes.set(aspect="equal", xlim=(-0.4, width - 0.6), ylim=(bottom, top))
     axes.axis("off")
-    return axes.get_figure(root=True)
+    return axes
 
 
 def _arrow(axes: Axes, start: int, to: int, action: int, label: str) -> float:
