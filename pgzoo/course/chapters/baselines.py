@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Generator, Tensor
 
 from pgzoo.course.answer import Answer
-from pgzoo.course.exercise import Args, Exercise
-from pgzoo.course.expect import Wrong, numbers, of_shape, same
+from pgzoo.course.exercise import Exercise
+from pgzoo.course.expect import Wrong, of_shape, same
 from pgzoo.course.padding import mask_of, on_real_steps, ragged, real_steps_of, with_padding
+from pgzoo.lab import FiniteMDP, exact_gradient, expected_return, score_gradients, simulate
+from pgzoo.lab.mdps import fork, garnet
+from pgzoo.policies.networks import Table
+from pgzoo.sampling.trajectories import Trajectories
 
 PADDING = (
     "what stands in the padding may be anything, even NaN (NaN · 0 is NaN: put zeros there with "
@@ -172,7 +178,9 @@ def _own_returns_do_not_matter(answer: Answer, g: Generator) -> None:
         same(after, before, "the episode's baseline, after a change of its own returns,")
 
 
-@time_step_baseline.property("another episode's G_t goes into it at step t alone, with a fair share")
+@time_step_baseline.property(
+    "another episode's G_t goes into it at step t alone, with a fair share"
+)
 def _shares(answer: Answer, g: Generator) -> None:
     for returns, mask in _batches(g):
         more = returns.clone()
@@ -331,14 +339,12 @@ def _mean_and_variance(answer: Answer, g: Generator) -> None:
             same(replica[real].var(correction=1), 1.0, "the variance")
 
 
-@whiten.property("what is larger stays larger")
-def _order_stays(answer: Answer, g: Generator) -> None:
+@whiten.property("the result lies on a rising straight line over Ψ")
+def _straight_line(answer: Answer, g: Generator) -> None:
     for psi, mask in _batches(g):
         white = on_real_steps(answer(psi, mask), mask)
         for before, after, real in zip(psi, white, mask, strict=True):
-            order = before[real].argsort()
-            if bool((after[real][order].diff() < -1e-6).any()):
-                raise Wrong("A larger Ψ became a smaller one.")
+            same(torch.corrcoef(torch.stack([before[real], after[real]]))[0, 1], 1.0, "correlation")
 
 
 @whiten.property("where all Ψ are equal the result is 0: 1e-8 stands under the root")
@@ -386,3 +392,247 @@ def _without_count(psi: Tensor, mask: Tensor) -> Tensor:
 @whiten.twin("wrong-sign")
 def _mean_less_psi(psi: Tensor, mask: Tensor) -> Tensor:
     return -_white(psi, mask, (1, 2), 1)
+
+
+def _episodes(g: Generator, rows: int = 4, steps: int = 4) -> Trajectories:
+    """Complete episodes of random rewards, with NaN in the padding."""
+    mask = ragged(g, 2, rows, steps=steps)
+    number = torch.randint(5, (*mask.shape[:2], steps + 1), generator=g)
+    last = mask & ~torch.nn.functional.pad(mask[..., 1:], (0, 1))
+    reward = torch.randn(mask.shape, generator=g) + 3
+    return Trajectories(
+        obs=number[..., :-1],
+        next_obs=number[..., 1:],
+        action=torch.randint(2, mask.shape, generator=g),
+        reward=with_padding(reward, mask),
+        terminated=last,
+        truncated=torch.zeros_like(mask),
+        mask=mask,
+        log_prob=with_padding(torch.full(mask.shape, 0.5).log(), mask),
+    )
+
+
+def _with_gamma(g: Generator) -> Iterator[tuple[Trajectories, float]]:
+    for gamma in (0.5, 0.8):
+        yield _episodes(g), gamma
+
+
+def _psi(answer: Answer, t: Trajectories, gamma: float) -> Tensor:
+    return on_real_steps(answer(t, gamma), t.mask)
+
+
+def _response(answer: Answer, t: Trajectories, gamma: float) -> Tensor:
+    """How Ψ_t of each replica's first episode answers to its own reward at step j, ``[T, S, T]``.
+
+    The baseline does not show in it unless it depends on the episode itself.
+    """
+    before = _psi(answer, t, gamma)[:, 0]
+    changes = []
+    for j in range(t.mask.shape[2]):
+        reward = t.reward.clone()
+        reward[:, 0, j] += 1.0
+        more = Trajectories(**{**vars(t), "reward": reward})
+        changes.append(_psi(answer, more, gamma)[:, 0] - before)
+    return torch.stack(changes)
+
+
+def _powers(steps: int, gamma: float) -> Tensor:
+    """γ^(j − t) for j ≥ t, else 0: ``[T, T]``, j first."""
+    lag = torch.arange(steps).unsqueeze(-1) - torch.arange(steps)
+    return torch.where(lag >= 0, gamma ** lag.clamp(min=0).double(), 0)
+
+
+my_baseline_psi = Exercise(
+    name="my_baseline_psi",
+    chapter=3,
+    task="Ψ = G_t − b, [S, N, T], with a baseline of your choice: unbiased, of little variance.",
+    read="may depend on the state, on the time and on the other episodes, but not on the action",
+    cases=_with_gamma,
+    observe=_response,
+)
+
+
+@my_baseline_psi.property(PADDING, mistake="missing-mask")
+def _rewards_in_padding(answer: Answer, g: Generator) -> None:
+    for t, gamma in _with_gamma(g):
+        other = Trajectories(**{**vars(t), "reward": with_padding(t.reward, t.mask, 1e4)})
+        same(_psi(answer, t, gamma), _psi(answer, other, gamma), "Ψ, with NaN in the padding,")
+
+
+@my_baseline_psi.property(
+    "Ψ of an episode does not always have the mean 0 and the deviation 1",
+    mistake="whitening-within-episode",
+)
+def _not_whitened(answer: Answer, g: Generator) -> None:
+    t = _episodes(g, steps=5)
+    psi = _psi(answer, t, 0.8)[:, 0]
+    for correction in (0, 1):
+        if bool((psi.std(-1, correction=correction) - 1).abs().max() < 0.01):
+            raise Wrong("Every episode's Ψ has the deviation 1.")
+
+
+@my_baseline_psi.property(
+    "Ψ of an episode does not always add up to zero", mistake="mean-over-time"
+)
+def _not_centered(answer: Answer, g: Generator) -> None:
+    t = _episodes(g, steps=5)
+    if bool(_psi(answer, t, 0.8).sum(-1).abs().max() < 1e-3):
+        raise Wrong("The Ψ of every episode add up to zero, however good the episode was.")
+
+
+@my_baseline_psi.property("a greater reward makes Ψ greater", mistake="wrong-sign")
+def _reward_helps(answer: Answer, g: Generator) -> None:
+    t = _episodes(g, rows=40)
+    change = _response(answer, t, 0.8)[0, :, 0]
+    if bool((change <= 0).all()):
+        raise Wrong(f"One more at the first step changed its Ψ by {float(change[0]):.3g}.")
+
+
+@my_baseline_psi.property("doubled rewards make Ψ twice as large: it is G_t − b, not rescaled")
+def _in_units_of_reward(answer: Answer, g: Generator) -> None:
+    t = _episodes(g)
+    twice = Trajectories(**{**vars(t), "reward": 2 * t.reward})
+    same(_psi(answer, twice, 0.8), 2 * _psi(answer, t, 0.8), "Ψ, for doubled rewards,")
+
+
+@my_baseline_psi.property(
+    "in Ψ_t the reward at step t counts 1, and the next one γ at least", mistake="gamma-twice"
+)
+def _discounted_enough(answer: Answer, g: Generator) -> None:
+    found = _response(answer, _episodes(g, rows=40), 0.5).mean(1)
+    if float(found[1, 1]) < 0.8:
+        raise Wrong(f"The reward at step 1 counts {float(found[1, 1]):.3g} in its own Ψ.")
+    if float(found[1, 0]) < 0.4:
+        raise Wrong(f"With γ = 0.5 the reward at step 1 counts {float(found[1, 0]):.3g} in Ψ_0.")
+
+
+@my_baseline_psi.property("… and the next one γ at most", mistake="gamma-missing")
+def _not_discounted_too_little(answer: Answer, g: Generator) -> None:
+    found = _response(answer, _episodes(g, rows=40), 0.5).mean(1)
+    if float(found[1, 0]) > 0.6:
+        raise Wrong(f"With γ = 0.5 the reward at step 1 counts {float(found[1, 0]):.3g} in Ψ_0.")
+
+
+@my_baseline_psi.property(
+    "the reward at step j counts exactly γ^(j − t) in the episode's own Ψ_t: none of it is in b",
+    mistake="own-sample-in-baseline",
+)
+def _own_rewards_exactly(answer: Answer, g: Generator) -> None:
+    for gamma in (0.5, 0.8):
+        t = _episodes(g, rows=3)
+        expected = _powers(t.mask.shape[2], gamma).unsqueeze(1).expand(-1, 2, -1)
+        same(_response(answer, t, gamma), expected, "the change of Ψ_t by r_j (at [j, replica, t])")
+
+
+HORIZON, DISCOUNT, BATCHES = 6, 0.9, 4_000
+
+
+def _policy(mdp: FiniteMDP) -> Tensor:
+    """Some table θ ``[1, n·A]`` that is neither uniform nor nearly certain."""
+    return torch.randn(1, mdp.reward.size, generator=torch.Generator().manual_seed(5)).double()
+
+
+def _estimates(answer: Answer, seed: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Gradient estimates of an answer and of Ψ = G_t ``[batches, n·A]``, and the exact gradient."""
+    mdp = garnet(8)
+    theta = _policy(mdp)
+    pi = theta.view(mdp.reward.shape).softmax(-1)
+    t = simulate(mdp, pi, horizon=HORIZON, batches=BATCHES, episodes=4, seed=seed)
+    to_go = _returns_to_go(t, _powers(HORIZON, DISCOUNT))
+    own, plain = (
+        score_gradients(t, DISCOUNT ** torch.arange(HORIZON) * psi, pi).flatten(1)
+        for psi in (_psi(answer, t, DISCOUNT), to_go)
+    )
+    table = Table(*mdp.reward.shape)
+    return own, plain, exact_gradient(mdp, table, theta, horizon=HORIZON, gamma=DISCOUNT)[0]
+
+
+def _a_seed(g: Generator) -> int:
+    return int(torch.randint(2**31, (), generator=g))
+
+
+@my_baseline_psi.property(
+    f"the mean of {BATCHES:,} gradient estimates on a small MDP is the exact gradient"
+)
+def _unbiased(answer: Answer, g: Generator) -> None:
+    own, _, exact = _estimates(answer, _a_seed(g))
+    error = own.std(0) / BATCHES**0.5
+    z = (own.mean(0) - exact) / error.clamp(min=1e-9)
+    if float(z.abs().max()) > 6:
+        k = int(z.abs().argmax())
+        raise Wrong(
+            f"The exact gradient has {exact[k]:.4f} where your estimates have {own.mean(0)[k]:.4f} "
+            f"± {error[k]:.4f} on average."
+        )
+
+
+@my_baseline_psi.property("there, their variance is less than half of that of Ψ = G_t")
+def _less_variance(answer: Answer, g: Generator) -> None:
+    own, plain, _ = _estimates(answer, _a_seed(g))
+    share = float(own.var(0).sum() / plain.var(0).sum())
+    if share > 0.5:
+        raise Wrong(f"The variance is {share:.2f} of what it is without a baseline.")
+
+
+ITERATIONS, STEP_SIZE, SEEDS, ENOUGH, GAINED = 50, 0.3, 200, 120, 0.5
+
+
+@my_baseline_psi.property(
+    f"on `fork`, every reward 6 higher, {ITERATIONS} iterations of 4 episodes with step size "
+    f"{STEP_SIZE} gain {GAINED:.0%} of what can be gained on at least {ENOUGH} of {SEEDS} seeds"
+)
+def _learns(answer: Answer, g: Generator) -> None:
+    mdp = fork(4)
+    mdp = dataclasses.replace(mdp, reward=mdp.reward + 6.0)
+    size, table, seed = mdp.reward.shape, Table(*mdp.reward.shape), _a_seed(g)
+    worth = partial(expected_return, mdp, table, horizon=HORIZON, gamma=DISCOUNT)
+    theta = torch.zeros(SEEDS, mdp.reward.size, dtype=torch.float64)
+    for i in range(ITERATIONS):
+        pi = theta.view(-1, *size).softmax(-1).clamp(min=1e-9)
+        t = simulate(mdp, pi, horizon=HORIZON, batches=SEEDS, episodes=4, seed=seed + i)
+        psi = DISCOUNT ** torch.arange(HORIZON) * _psi(answer, t, DISCOUNT)
+        theta = theta + STEP_SIZE * score_gradients(t, psi, pi).flatten(1)
+    best = torch.tensor(mdp.reward).argmax(-1)
+    best[0] = 0  # the upper path
+    most = worth(1e3 * torch.nn.functional.one_hot(best, size[1]).double().view(1, -1))
+    least = worth(torch.zeros_like(theta[:1]))
+    reached = int(((worth(theta) - least) / (most - least) >= GAINED).sum())
+    if reached < ENOUGH:
+        raise Wrong(f"{reached} of {SEEDS} seeds gained {GAINED:.0%} of it.")
+
+
+def _returns_to_go(t: Trajectories, weights: Tensor) -> Tensor:
+    reward = torch.where(t.mask, t.reward, 0).double()
+    return torch.einsum("snj,jt->snt", reward, weights)
+
+
+@my_baseline_psi.twin("wrong-sign")
+def _turned(t: Trajectories, gamma: float) -> Tensor:
+    return -_returns_to_go(t, _powers(t.mask.shape[2], gamma))
+
+
+@my_baseline_psi.twin("gamma-missing")
+def _undiscounted(t: Trajectories, gamma: float) -> Tensor:
+    return _returns_to_go(t, _powers(t.mask.shape[2], 1.0))
+
+
+@my_baseline_psi.twin(
+    "gamma-twice", says="The reward at step j was given γ^j in all Ψ_t, where it has γ^(j − t)."
+)
+def _from_the_start(t: Trajectories, gamma: float) -> Tensor:
+    steps = t.mask.shape[2]
+    return _returns_to_go(t, _powers(steps, gamma)) * gamma ** torch.arange(steps)
+
+
+@my_baseline_psi.twin("mean-over-time")
+def _less_own_mean(t: Trajectories, gamma: float) -> Tensor:
+    to_go = _returns_to_go(t, _powers(t.mask.shape[2], gamma))
+    real, total, count = _sums(to_go, t.mask)
+    return real - total / count
+
+
+@my_baseline_psi.twin("own-sample-in-baseline")
+def _less_mean_of_all(t: Trajectories, gamma: float) -> Tensor:
+    to_go = _returns_to_go(t, _powers(t.mask.shape[2], gamma))
+    _, total, count = _at_steps(to_go, t.mask)
+    return to_go - total / count.clamp(min=1)
