@@ -51,9 +51,7 @@ def _shape(answer: Answer, g: Generator) -> None:
         of_shape(answer(returns, size), returns.shape)
 
 
-@leave_one_out.property(
-    "what another group earns changes nothing", mistake="other-groups-returns"
-)
+@leave_one_out.property("what another group earns changes nothing", mistake="other-groups-returns")
 def _groups_apart(answer: Answer, g: Generator) -> None:
     for returns, size in _returns(g):
         others = returns.clone()
@@ -377,7 +375,9 @@ def _steps_padding(answer: Answer, g: Generator) -> None:
         same(after[mask], before[mask])
 
 
-@leave_one_out_per_step.property("the result is zero where the mask is false", mistake="missing-mask")
+@leave_one_out_per_step.property(
+    "the result is zero where the mask is false", mistake="missing-mask"
+)
 def _steps_zero(answer: Answer, g: Generator) -> None:
     for returns, mask, size in _ragged(g):
         found = of_shape(answer(returns, mask, size), mask.shape)[~mask]
@@ -451,7 +451,9 @@ def _steps_with_padding(returns: Tensor, mask: Tensor, group_size: int) -> Tenso
     return _less(returns, mask, others.flatten(1, 2))
 
 
-@leave_one_out_per_step.twin("sum-for-mean", says="The others' returns were added up, not averaged.")
+@leave_one_out_per_step.twin(
+    "sum-for-mean", says="The others' returns were added up, not averaged."
+)
 def _steps_sum(returns: Tensor, mask: Tensor, group_size: int) -> Tensor:
     r, _ = _members(returns, mask, group_size)
     return _less(returns, mask, (r.sum(2, keepdim=True) - r).flatten(1, 2))
