@@ -120,9 +120,10 @@ def _limit(seconds: int) -> None:
     if sys.platform == "linux":
         pages = int(Path("/proc/self/statm").read_text().split()[0])
         memory += pages * os.sysconf("SC_PAGE_SIZE")
-    limits = {"CPU": seconds, "AS": memory, "FSIZE": 0, "CORE": 0, "NOFILE": OPEN_FILES}
+    limits = {"AS": memory, "FSIZE": 0, "CORE": 0, "NOFILE": OPEN_FILES}
     for name, most in limits.items():
         resource.setrlimit(getattr(resource, f"RLIMIT_{name}"), (most, most))
+    resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds + 1))  # the first can be ignored
 
 
 def _landlock_version() -> int:

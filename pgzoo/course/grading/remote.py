@@ -119,7 +119,7 @@ class RemoteAnswer:
             self._channel.send(request, max(self._patience, 0.01))
             reply = self._channel.receive(self._patience - (time.monotonic() - begun))
         except TimeoutError:
-            raise self._end(TIMED_OUT, "It kept the grader waiting for too long.") from None
+            raise self._end(TIMED_OUT, self._nursery.too_long) from None
         except OSError:
             raise self._end() from None
         except Malformed as error:
@@ -178,6 +178,12 @@ class Nursery:
         self._control.close()
         self._process.wait()
 
+    @property
+    def too_long(self) -> str:
+        """What to say of a process that computed or waited for too long, whichever was first."""
+        most = PATIENCE * self.seconds
+        return f"It took more than {self.seconds} s of processor time, or {most} s in all."
+
     @contextlib.contextmanager
     def process(self) -> Iterator[RemoteAnswer]:
         """A fresh process, locked in; it ends with the block.
@@ -214,6 +220,8 @@ class Nursery:
         if os.WIFEXITED(status):
             return EndedError(FAILED, "It ended the process that it ran in.")
         number = os.WTERMSIG(status)
-        if used >= self.seconds - 0.1:
-            return EndedError(TIMED_OUT, f"It took more than {self.seconds} s of processor time.")
+        # One that ignores the first signal is killed a second later. So the system does, too, with
+        # one that takes too much memory; but clocks differ by more than one would think.
+        if number == signal.SIGXCPU or (number == signal.SIGKILL and used > self.seconds / 2):
+            return EndedError(TIMED_OUT, self.too_long)
         return EndedError(FAILED, f"Its process was ended by {signal.Signals(number).name}.")
