@@ -220,8 +220,7 @@ class Nursery:
         if os.WIFEXITED(status):
             return EndedError(FAILED, "It ended the process that it ran in.")
         number = os.WTERMSIG(status)
-        # One that ignores the first signal is killed a second later. So the system does, too, with
-        # one that takes too much memory; but clocks differ by more than one would think.
+        # SIGKILL comes a second later to what ignores SIGXCPU, or from a system short of memory.
         if number == signal.SIGXCPU or (number == signal.SIGKILL and used > self.seconds / 2):
             return EndedError(TIMED_OUT, self.too_long)
         return EndedError(FAILED, f"Its process was ended by {signal.Signals(number).name}.")
