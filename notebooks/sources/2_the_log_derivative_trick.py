@@ -24,8 +24,8 @@
 # * see one estimate as a draw from a cloud around the truth, and say how the cloud shrinks;
 # * write the surrogate loss that autograd differentiates, padding and all, and train CartPole.
 #
-# **Before you begin.** Chapter 1: MDP, policy, return, value, softmax, ∇J. Of PyTorch also autograd:
-# `requires_grad`, `backward`. About an hour.
+# **Before you begin.** Chapter 1: MDP, policy, return, value, softmax, ∇J. Of PyTorch also
+# autograd: `requires_grad`, `backward`. About an hour.
 
 # %%
 import matplotlib.pyplot as plt
@@ -60,15 +60,17 @@ plt.rcParams.update(STYLE)
 #   = \mathrm{E}_{a\sim\pi}\bigl[\, q(s,a)\, \nabla\log\pi(a|s) \,\bigr].$$
 #
 # Draw an action and compute q ∇log π of it: on average, that is the sum. ∇log π(a|s) is called the
-# **score function**. It says which way to move θ so that a becomes more probable; q says how much we
-# want that.
+# **score function**. It says which way to move θ so that a becomes more probable; q says how much
+# we want that.
 #
 # For a softmax, divide chapter 1's derivative by π(a|s):
 #
 # $$\frac{\partial\log\pi(a|s)}{\partial\theta(s,b)} = \mathbb 1(a=b) - \pi(b|s).$$
 #
 # **Exercise 1.** Write it for any number of states at once. The preferences of one state are a row
-# `logits[..., :]`; a network will produce such rows later. The dots mean: any leading axes, or none.
+# `logits[..., :]`; a network will produce such rows later. The dots mean: any leading axes, or
+# none.
+
 
 # %% tags=["exercise", "score_function"]
 def score_function(logits, action):
@@ -87,9 +89,9 @@ def score_function(logits, action):
 course.check("score_function", score_function)
 
 # %% [markdown]
-# The score function has mean zero: Σ_a π(a) ∇log π(a) = Σ_a ∇π(a) = ∇1 = 0. So if q is the same for
-# all actions, nothing is to be learned, and on average nothing is. Half of this course rests on this
-# line.
+# The score function has mean zero: Σ_a π(a) ∇log π(a) = Σ_a ∇π(a) = ∇1 = 0. So if q is the same
+# for all actions, nothing is to be learned, and on average nothing is. Half of this course rests
+# on this line.
 
 # %%
 logits = torch.tensor([0.5, -1.0, 0.2])
@@ -104,11 +106,12 @@ assert (pi @ scores).abs().max() < 1e-6
 # ## One state: all actions against one
 #
 # If the values q of *all* actions are known, there is nothing to draw. Computing the sum is called
-# the **all-actions** gradient, or the expected policy gradient. It needs more knowledge, and in return
-# has no noise from the draw.
+# the **all-actions** gradient, or the expected policy gradient. It needs more knowledge, and in
+# return has no noise from the draw.
 #
-# **Exercise 2.** With the softmax, the sum becomes π(b)(q(b) − Σ_a π(a) q(a)) for each preference b.
-# You may write that, or the sum itself.
+# **Exercise 2.** With the softmax, the sum becomes π(b)(q(b) − Σ_a π(a) q(a)) for each preference
+# b. You may write that, or the sum itself.
+
 
 # %% tags=["exercise", "all_actions_gradient"]
 def all_actions_gradient(logits, q):
@@ -128,17 +131,17 @@ def all_actions_gradient(logits, q):
 course.check("all_actions_gradient", all_actions_gradient)
 
 # %% [markdown]
-# How much noise does the draw add? The **variance** of a random vector is here the expected squared
-# distance from its mean (the trace of its covariance). With three actions we can compute it exactly:
-# go through all draws.
+# How much noise does the draw add? The **variance** of a random vector is here the expected
+# squared distance from its mean (the trace of its covariance). With three actions we can compute
+# it exactly: go through all draws.
 #
-# <details><summary>Question. Before you run the next cell: add 5 to all three q. What happens to the
-# mean of the sampled gradient, and what to its variance?</summary>
+# <details><summary>Question. Before you run the next cell: add 5 to all three q. What happens to
+# the mean of the sampled gradient, and what to its variance?</summary>
 #
-# The mean stays: the score has mean zero, and so has 5 times it. The variance does not: every draw is
-# now q + 5 times a score, and pushes hard for whichever action was drawn. The pushes cancel on average
-# only. The curve is a parabola in the number that is added. Its lowest point is what chapter 3 is
-# about.
+# The mean stays: the score has mean zero, and so has 5 times it. The variance does not: every draw
+# is now q + 5 times a score, and pushes hard for whichever action was drawn. The pushes cancel on
+# average only. The curve is a parabola in the number that is added. Its lowest point is what
+# chapter 3 is about.
 #
 # </details>
 
@@ -168,7 +171,8 @@ assert variances[110] > 10 * at_zero > 10 * lowest > 0
 # Now many steps. Do the same to J itself. It is a sum over trajectories, J = Σ_τ p(τ) R(τ), and the
 # trick works on p(τ) as on π:
 #
-# $$\nabla J = \sum_\tau \nabla p(\tau)\, R(\tau) = \mathrm{E}\bigl[ R\, \nabla\log p(\tau) \bigr].$$
+# $$\nabla J = \sum_\tau \nabla p(\tau)\, R(\tau)
+#   = \mathrm{E}\bigl[ R\, \nabla\log p(\tau) \bigr].$$
 #
 # p(τ) is a product of the start, the policy's parts and the environment's parts. Its logarithm is a
 # sum, and **only the policy's parts depend on θ**:
@@ -181,35 +185,37 @@ assert variances[110] > 10 * at_zero > 10 * lowest > 0
 # $$\hat g = \sum_t \nabla\log\pi(a_t|s_t)\, R, \qquad \mathrm{E}[\hat g] = \nabla J.$$
 #
 # Every action of a good episode is made more probable, by as much as the episode was good. This is
-# **REINFORCE** (Williams 1992), with the *whole return* as weight. Weights on the score function are
-# called Ψ in this course: here Ψ_t = R at every step.
+# **REINFORCE** (Williams 1992), with the *whole return* as weight. Weights on the score function
+# are called Ψ in this course: here Ψ_t = R at every step.
 #
 # We try it on the machine of chapter 1, at one policy. Its exact gradient is known.
 
 # %%
 machine, horizon, gamma = mdps.machine(), 12, 0.9
+table, objective = Table(2, 2), {"horizon": horizon, "gamma": gamma}
 theta = torch.tensor([[-0.5, 0.5], [0.0, 0.0]])  # θ(s, a): cool, hot × pause, run
 pi = theta.softmax(-1)
-truth = exact_gradient(machine, Table(2, 2), theta.view(1, 4), horizon=horizon, gamma=gamma)
+truth = exact_gradient(machine, table, theta.view(1, 4), **objective)
 truth = truth.view(2, 2).float()
 print("∇J, for running cool and hot:", truth[:, 1].numpy().round(3))
 
 t = simulate(machine, pi, horizon=horizon, batches=1, episodes=4, seed=0)
-print("states\n", t.obs[0].numpy(), "\nrewards\n", t.reward[0].numpy(), "\nmask\n", t.mask[0].int().numpy())
+for what in ("obs", "reward", "mask"):
+    print(f"{what}:\n{getattr(t, what)[0].int().numpy()}")
 
 # %% [markdown]
-# These are four episodes, as tensors `[S, N, T]`. S counts independent batches, here one; N episodes;
-# T steps. Episodes that end early are filled up to the longest, which is called **padding**. `mask` is
-# true on real steps. What stands in the padding has no meaning: here zeros, elsewhere perhaps anything,
-# even NaN. And NaN · 0 is NaN. So replace what is in the padding, `torch.where(mask, x, 0)`, rather
-# than multiply it away.
+# These are four episodes, as tensors `[S, N, T]`. S counts independent batches, here one; N
+# episodes; T steps. Episodes that end early are filled up to the longest, which is called
+# **padding**. `mask` is true on real steps. What stands in the padding has no meaning: here zeros,
+# elsewhere perhaps anything, even NaN. And NaN · 0 is NaN. So replace what is in the padding,
+# `torch.where(mask, x, 0)`, rather than multiply it away.
 
 # %% [markdown]
 # ## Dropping the past
 #
-# In R ∇log π(a_t|s_t) the return contains rewards that were paid *before* a_t was chosen. They cannot
-# be its merit. And indeed they may go: for k < t, given everything up to s_t, the reward r_k is a fixed
-# number and the score has mean zero, so
+# In R ∇log π(a_t|s_t) the return contains rewards that were paid *before* a_t was chosen. They
+# cannot be its merit. And indeed they may go: for k < t, given everything up to s_t, the reward
+# r_k is a fixed number and the score has mean zero, so
 #
 # $$\mathrm{E}\bigl[ r_k \nabla\log\pi(a_t|s_t) \bigr]
 #   = \mathrm{E}\bigl[ r_k\, \mathrm{E}[\nabla\log\pi(a_t|s_t) \mid s_0, a_0, \dots, s_t] \bigr] = 0
@@ -220,10 +226,12 @@ print("states\n", t.obs[0].numpy(), "\nrewards\n", t.reward[0].numpy(), "\nmask\
 # $$G_t = r_t + \gamma r_{t+1} + \gamma^2 r_{t+2} + \dots, \qquad
 #   \nabla J = \mathrm{E}\Bigl[ \sum_t \gamma^t\, G_t\, \nabla\log\pi(a_t|s_t) \Bigr].$$
 #
-# There is the γ^t of chapter 1 again, and G_t stands where Q_t stood: its expectation, given s_t and
-# a_t, is Q_t(s_t, a_t). In this course the factor is called c_t and is written apart from Ψ_t = G_t.
+# There is the γ^t of chapter 1 again, and G_t stands where Q_t stood: its expectation, given s_t
+# and a_t, is Q_t(s_t, a_t). In this course the factor is called c_t and is written apart from Ψ_t
+# = G_t.
 #
 # **Exercise 3.** The recursion G_t = r_t + γ G_{t+1} goes backwards, as V did.
+
 
 # %% tags=["exercise", "returns_to_go"]
 def returns_to_go(reward, mask, gamma):
@@ -247,10 +255,10 @@ def returns_to_go(reward, mask, gamma):
 course.check("returns_to_go", returns_to_go)
 
 # %% [markdown]
-# Is it true that the past is nothing but noise? We measure E[γ^k r_k ∇log π(a_t|s_t)] for all pairs of
-# steps k and t, from many episodes. One component of θ is enough for the picture: running hot. Each
-# mean comes with a standard error, and the picture shows mean over standard error, called z. Where the
-# true mean is 0, z is a normal number: 95 in 100 lie between −2 and 2.
+# Is it true that the past is nothing but noise? We measure E[γ^k r_k ∇log π(a_t|s_t)] for all
+# pairs of steps k and t, from many episodes. One component of θ is enough for the picture: running
+# hot. Each mean comes with a standard error, and the picture shows mean over standard error,
+# called z. Where the true mean is 0, z is a normal number: 95 in 100 lie between −2 and 2.
 
 
 # %%
@@ -270,7 +278,9 @@ z = products.mean(0) / (products.std(0) / len(products) ** 0.5 + 1e-12)
 fig, axes = plt.subplots(figsize=(6, 4.6), layout="constrained")
 image = axes.imshow(z, cmap="PuOr", vmin=-10, vmax=10)
 axes.plot([-0.5, horizon - 0.5], [-0.5, horizon - 0.5], color="black", linewidth=1)
-axes.set(xlabel="reward of step k", ylabel="score of step t", title="Below the line: the past, noise")
+axes.set(
+    xlabel="reward of step k", ylabel="score of step t", title="Below the line: the past, noise"
+)
 axes.grid(False)
 fig.colorbar(image, label="z: mean over standard error")
 plt.show()
@@ -280,8 +290,8 @@ print(z.diagonal()[1:].numpy().round(1))
 assert past.abs().max() < 4.5 < 20 < z.diagonal()[1:].min()
 
 # %% [markdown]
-# <details><summary>Question. At t = 0 the row is empty. Why? And why are there negative numbers to the
-# right of the line?</summary>
+# <details><summary>Question. At t = 0 the row is empty. Why? And why are there negative numbers to
+# the right of the line?</summary>
 #
 # An episode starts cool, so at t = 0 there is no score of running *hot*. Right of the line is the
 # future: running a hot machine may break it, and then later rewards are missing. Running hot lowers
@@ -294,12 +304,12 @@ assert past.abs().max() < 4.5 < 20 < z.diagonal()[1:].min()
 #
 # * the whole return R at every step;
 # * the return-to-go, γ^t G_t;
-# * all actions: in every state that was visited, Σ_a Q_t(s_t,a) ∇π(a|s_t), with the exact Q. Nobody has
-#   that in practice. It shows what is left when neither the action drawn nor what came after it adds
-#   noise: where the episode went.
+# * all actions: in every state that was visited, Σ_a Q_t(s_t,a) ∇π(a|s_t), with the exact Q.
+#   Nobody has that in practice. It shows what is left when neither the action drawn nor what came
+#   after it adds noise: where the episode went.
 #
-# `score_gradients` of pgzoo's laboratory computes 1/N Σ_i Σ_t Ψ ∇log π for many batches at once. With
-# one episode in each batch, every result is the estimate of one episode.
+# `score_gradients` of pgzoo's laboratory computes 1/N Σ_i Σ_t Ψ ∇log π for many batches at once.
+# With one episode in each batch, every result is the estimate of one episode.
 
 # %%
 t = simulate(machine, pi, horizon=horizon, batches=40_000, episodes=1, seed=2)
@@ -312,7 +322,8 @@ for _ in range(horizon):  # chapter 1: backwards
     V = (pi * q).sum(-1)
     action_values.insert(0, q)
 Q = torch.stack(action_values)  # [T, n, A]
-assert abs(V[0] - expected_return(machine, Table(2, 2), theta.double().view(1, 4), horizon=horizon, gamma=gamma).item()) < 1e-4  # fmt: skip
+J = expected_return(machine, table, theta.double().view(1, 4), **objective)
+assert abs(V[0] - J.item()) < 1e-4
 
 in_each = all_actions_gradient(theta.expand_as(Q), Q) * discounts.view(-1, 1, 1)  # [T, n, A]
 visited = torch.nn.functional.one_hot(t.obs, 2) * t.mask.unsqueeze(-1)
@@ -341,7 +352,9 @@ fig, axes = plt.subplots(figsize=(7, 2.4), layout="constrained")
 means = [v.mean() for v in variance.values()]
 halves = [2.09 * v.std() / blocks**0.5 for v in variance.values()]
 axes.barh(list(variance), means, xerr=halves, color=[COLOURS[0], COLOURS[4], COLOURS[2]], capsize=4)
-axes.set(xlabel="variance of one episode's estimate, with 95% interval", title="Same mean, less noise")
+axes.set(
+    xlabel="variance of one episode's estimate, with 95% interval", title="Same mean, less noise"
+)
 axes.invert_yaxis()
 plt.show()
 
@@ -355,13 +368,15 @@ plt.show()
 #
 # One episode is a noisy witness, so we take N and average:
 #
-# $$\nabla J(\theta) \approx \hat g = \frac1N \sum_{i=1}^N \sum_t c_t\, \Psi_{i,t}\, \nabla\log\pi(a_{i,t}|s_{i,t}).$$
+# $$\nabla J(\theta) \approx \hat g
+#   = \frac1N \sum_{i=1}^N \sum_t c_t\, \Psi_{i,t}\, \nabla\log\pi(a_{i,t}|s_{i,t}).$$
 #
 # Mark the two sums. Over the steps of an episode it *is* a sum: the logarithm of a product. Over
 # episodes it is a *mean*: an expectation. Mixing them up is one of the most frequent mistakes.
 #
-# **Exercise 4.** `score[i, t]` is ∇log π(a_{i,t}|s_{i,t}), a vector of P numbers, and `psi[i, t]` its
-# weight, c_t included.
+# **Exercise 4.** `score[i, t]` is ∇log π(a_{i,t}|s_{i,t}), a vector of P numbers, and `psi[i, t]`
+# its weight, c_t included.
+
 
 # %% tags=["exercise", "policy_gradient_estimate"]
 def policy_gradient_estimate(score, psi, mask):
@@ -418,30 +433,36 @@ for n, share in wrong_way.items():
 assert wrong_way[4] > 0.2 > wrong_way[32] > 0.02 > wrong_way[256]
 
 # %% [markdown]
-# The cloud sits around the truth: REINFORCE is *unbiased*. Single estimates may be far away, and with
-# small batches many point the wrong way. That is no mistake in the code. Gradient ascent still works,
-# since the steps' errors cancel in the long run, provided that steps are small.
+# The cloud sits around the truth: REINFORCE is *unbiased*. Single estimates may be far away, and
+# with small batches many point the wrong way. That is no mistake in the code. Gradient ascent
+# still works, since the steps' errors cancel in the long run, provided that steps are small.
 #
-# <details><summary>Question. How does the typical error depend on N? How many times as many episodes
-# make it ten times smaller?</summary>
+# <details><summary>Question. How does the typical error depend on N? How many times as many
+# episodes make it ten times smaller?</summary>
 #
-# The variance of a mean of N independent terms is 1/N of a term's. The error is its root: 1/√N. Ten
-# times less error takes a hundred times as many episodes. That is why it pays to think about variance.
+# The variance of a mean of N independent terms is 1/N of a term's. The error is its root: 1/√N.
+# Ten times less error takes a hundred times as many episodes. That is why it pays to think about
+# variance.
 #
 # </details>
 
 # %%
 sizes = [4, 8, 16, 32, 64, 128, 256]
-errors = [((estimates_from(n, 400, seed=900 + n) - truth.flatten()) ** 2).sum(-1).mean() ** 0.5 for n in sizes]  # fmt: skip
+errors = []
+for n in sizes:
+    distance = estimates_from(n, 400, seed=900 + n) - truth.flatten()
+    errors.append((distance**2).sum(-1).mean().sqrt().item())
 slope = np.polyfit(np.log(sizes), np.log(errors), 1)[0]
 print(f"the error falls like N to the power {slope:.3f}")
 assert abs(slope + 0.5) < 0.05
 
 fig, axes = plt.subplots(figsize=(6, 3.2), layout="constrained")
 axes.loglog(sizes, errors, "o", color=COLOURS[0], label="measured, 400 batches each")
-axes.loglog(sizes, errors[0] * (np.array(sizes) / 4) ** -0.5, color=COLOURS[4], label="1/√N")
+axes.loglog(sizes, [errors[0] * (4 / n) ** 0.5 for n in sizes], color=COLOURS[4], label="1/√N")
 axes.axhline(truth.norm(), color="black", linestyle=":", label="length of ∇J")
-axes.set(xlabel="episodes N", ylabel="typical error (rms)", title="Ten times better costs a hundredfold")
+axes.set(
+    xlabel="episodes N", ylabel="typical error (rms)", title="Ten times better costs a hundredfold"
+)
 axes.legend()
 plt.show()
 
@@ -451,17 +472,19 @@ plt.show()
 # With a network, nobody writes the score function by hand. Autograd differentiates a scalar, so we
 # need a scalar whose gradient is −ĝ (minus, since optimisers descend):
 #
-# $$L(\theta) = -\frac1N \sum_i \sum_t \Psi_{i,t}\, \log\pi_\theta(a_{i,t}|s_{i,t}), \qquad \nabla L = -\hat g,$$
+# $$L(\theta) = -\frac1N \sum_i \sum_t \Psi_{i,t}\, \log\pi_\theta(a_{i,t}|s_{i,t}),
+#   \qquad \nabla L = -\hat g,$$
 #
 # **if Ψ is a constant number in it**. L is called a *surrogate*: it stands in for J to be
 # differentiated, at this θ and with these episodes. It is not −J, and its value has no meaning.
 #
-# Where Ψ is computed from rewards, no gradient could flow through it. In chapter 4 it will be computed
-# by a network that is trained as well; then a missing `detach` lets gradient flow into that network,
-# and another quantity is descended. So get used to it: `psi.detach()`.
+# Where Ψ is computed from rewards, no gradient could flow through it. In chapter 4 it will be
+# computed by a network that is trained as well; then a missing `detach` lets gradient flow into
+# that network, and another quantity is descended. So get used to it: `psi.detach()`.
 #
 # **Exercise 5.** `torch.gather` picks the entries of the actions that were taken, as does indexing;
 # `torch.distributions.Categorical` is fine as well.
+
 
 # %% tags=["exercise", "surrogate_loss"]
 def surrogate_loss(logits, action, psi, mask):
@@ -496,25 +519,26 @@ print("the estimate:             ", mine.view(2, 2)[:, 1].numpy().round(4))
 assert torch.allclose(-leaf.grad.flatten(), mine, atol=1e-4)
 
 # %% [markdown]
-# <details><summary>Question. In supervised learning you watch the loss fall. What would you expect to
-# see of this one along a training that works? And with 10 added to every Ψ?</summary>
+# <details><summary>Question. In supervised learning you watch the loss fall. What would you expect
+# to see of this one along a training that works? And with 10 added to every Ψ?</summary>
 #
-# Nothing you could read. Each batch has a loss of its own: its episodes are drawn from the policy of
-# the moment, and Ψ with them. The factor log π is negative whatever Ψ is, so with positive returns a
-# *better* policy often has a larger loss. With 10 added to every Ψ the loss is another one altogether,
-# though its gradient has the same mean. Watch the return instead. The next cells show both.
+# Nothing you could read. Each batch has a loss of its own: its episodes are drawn from the policy
+# of the moment, and Ψ with them. The factor log π is negative whatever Ψ is, so with positive
+# returns a *better* policy often has a larger loss. With 10 added to every Ψ the loss is another
+# one altogether, though its gradient has the same mean. Watch the return instead. The next cells
+# show both.
 #
 # </details>
 #
-# That is REINFORCE. Here it is in full, on the machine, for ten seeds, with 16 episodes for each step.
-# Since the machine is known, we can say exactly how good the policy is after every step.
+# That is REINFORCE. Here it is in full, on the machine, for ten seeds, with 16 episodes for each
+# step. Since the machine is known, we can say exactly how good the policy is after every step.
 
 # %%
 seeds, iterations, step_size = 10, 120, 0.05
 thetas = torch.zeros(seeds, 2, 2)
 returns, losses = [], []
 for iteration in range(iterations):
-    exact = expected_return(machine, Table(2, 2), thetas.double().flatten(1), horizon=horizon, gamma=gamma)
+    exact = expected_return(machine, table, thetas.double().flatten(1), **objective)
     returns.append(exact)
     t = simulate(
         machine, thetas.softmax(-1), horizon=horizon, batches=seeds, episodes=16, seed=iteration
@@ -532,9 +556,9 @@ returns, losses = torch.stack(returns), torch.stack(losses)
 # %%
 exact_theta, exact_returns = torch.zeros(1, 4, dtype=torch.float64), []
 for _ in range(iterations):
-    J = expected_return(machine, Table(2, 2), exact_theta, horizon=horizon, gamma=gamma)
+    J = expected_return(machine, table, exact_theta, **objective)
     exact_returns.append(J.item())
-    slope = exact_gradient(machine, Table(2, 2), exact_theta, horizon=horizon, gamma=gamma)
+    slope = exact_gradient(machine, table, exact_theta, **objective)
     exact_theta = exact_theta + step_size * slope
 
 fig, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
@@ -547,7 +571,10 @@ right.plot(losses, color=COLOURS[0], alpha=0.4, linewidth=1)
 right.set(xlabel="iteration", ylabel="surrogate loss", title="The loss says nothing")
 plt.show()
 half = stats.t.ppf(0.975, seeds - 1) * returns[-1].std() / seeds**0.5
-print(f"J after {iterations} iterations: {returns[-1].mean():.2f} ± {half:.2f} over ten seeds, ", end="")
+print(
+    f"J after {iterations} iterations: {returns[-1].mean():.2f} ± {half:.2f} over ten seeds, ",
+    end="",
+)
 print(f"{exact_returns[-1]:.2f} with the exact gradient")
 assert abs(returns[-1].mean() - exact_returns[-1]) < 0.15
 assert returns[-1].min() > returns[0].max() + 1.5
@@ -555,14 +582,15 @@ assert returns[-1].min() > returns[0].max() + 1.5
 # %% [markdown]
 # ## CartPole
 #
-# A pole stands on a cart, and you push the cart left or right, 50 times a second. Every step pays 1. The
-# episode ends when the pole has fallen, or after 500 steps. There is no array of transitions here: the
-# state is four real numbers. So the policy is a network that turns them into two preferences.
+# A pole stands on a cart, and you push the cart left or right, 50 times a second. Every step pays
+# 1. The episode ends when the pole has fallen, or after 500 steps. There is no array of
+# transitions here: the state is four real numbers. So the policy is a network that turns them into
+# two preferences.
 #
-# `pgzoo.train` takes a function from trajectories to Ψ, here yours. It trains ten seeds side by side,
-# which are ten independent networks, and keeps 100,000 steps for each. Two things beside the formula
-# serve training alone: Ψ is divided by its spread in the batch, so that one step size suits all, and
-# the optimiser is Adam. γ = 1.
+# `pgzoo.train` takes a function from trajectories to Ψ, here yours. It trains ten seeds side by
+# side, which are ten independent networks, and keeps 100,000 steps for each. Two things beside the
+# formula serve training alone: Ψ is divided by its spread in the batch, so that one step size
+# suits all, and the optimiser is Adam. γ = 1.
 
 
 # %%
@@ -591,8 +619,8 @@ for line, label in zip(axes.lines, ("return-to-go", "whole return"), strict=Fals
 plt.show()
 
 # %% [markdown]
-# Each band is a 95% interval for the middle of the seeds. What is the final policy worth? For each seed,
-# 100 fresh episodes:
+# Each band is a 95% interval for the middle of the seeds. What is the final policy worth? For each
+# seed, 100 fresh episodes:
 
 # %%
 final = {"whole return": run_whole, "return-to-go": run_to_go}
@@ -616,20 +644,20 @@ assert np.median(final["return-to-go"]) > np.median(final["whole return"]) + 50
 run_to_go.film(seed=0, at=(0, 20, 100), seconds=5)
 
 # %% [markdown]
-# <details><summary>Question. You train one seed of either and get 430 and 260. A friend gets 340 and
-# 290. What can you two conclude?</summary>
+# <details><summary>Question. You train one seed of either and get 430 and 260. A friend gets 340
+# and 290. What can you two conclude?</summary>
 #
-# Little: look at the ranges above. Each seed is one draw, and two draws say hardly more than one estimate
-# of a cloud. That is why everything in this course has ten seeds and an interval.
+# Little: look at the ranges above. Each seed is one draw, and two draws say hardly more than one
+# estimate of a cloud. That is why everything in this course has ten seeds and an interval.
 #
 # </details>
 #
 # <details><summary>Question. Your code runs, the return rises, and you have forgotten the mask. How
 # would you notice?</summary>
 #
-# By training perhaps never: padding adds noise or a bias, and learning still works somewhat. By property
-# at once: change what stands in the padding, and see whether the result changes. That is what
-# `course.check` does, and what your own tests should do.
+# By training perhaps never: padding adds noise or a bias, and learning still works somewhat. By
+# property at once: change what stands in the padding, and see whether the result changes. That is
+# what `course.check` does, and what your own tests should do.
 #
 # </details>
 
@@ -642,19 +670,19 @@ run_to_go.film(seed=0, at=(0, 20, 100), seconds=5)
 # | REINFORCE, whole return | R | 1 | an episode |
 # | REINFORCE, return-to-go | G_t | γ^t | an episode |
 #
-# In pgzoo, the file [`pgzoo/agents/reinforce.py`](../../pgzoo/agents/reinforce.py) is the last two lines:
-# `psi` is what you wrote. `gamma_t` switches c_t on; it is off in training, for the reason that chapter
-# 1's last questions give.
+# In pgzoo, the file [`pgzoo/agents/reinforce.py`](../../pgzoo/agents/reinforce.py) is the last two
+# lines: `psi` is what you wrote. `gamma_t` switches c_t on; it is off in training, for the reason
+# that chapter 1's last questions give.
 #
 # ## Further reading
 #
-# * R. J. Williams, *Simple Statistical Gradient-Following Algorithms for Connectionist Reinforcement
-#   Learning*, Machine Learning 8, 1992: REINFORCE.
-# * R. S. Sutton & A. G. Barto, *Reinforcement Learning: An Introduction*, 2nd ed. 2018: sections 13.2 and
-#   13.3, all actions and REINFORCE.
-# * K. Ciosek & S. Whiteson, *Expected Policy Gradients*, AAAI 2018, arXiv:1706.05374, and C. Allen et al.,
-#   *Mean Actor Critic*, 2017, arXiv:1709.00503: all actions with a learned q.
-# * J. Schulman, N. Heess, T. Weber & P. Abbeel, *Gradient Estimation Using Stochastic Computation Graphs*,
-#   NeurIPS 2015, arXiv:1506.05254: surrogates in general.
-# * S. Mohamed, M. Rosca, M. Figurnov & A. Mnih, *Monte Carlo Gradient Estimation in Machine Learning*,
-#   JMLR 21, 2020, arXiv:1906.10652: the score function beside its alternatives.
+# * R. J. Williams, *Simple Statistical Gradient-Following Algorithms for Connectionist
+#   Reinforcement Learning*, Machine Learning 8, 1992: REINFORCE.
+# * R. S. Sutton & A. G. Barto, *Reinforcement Learning: An Introduction*, 2nd ed. 2018: sections
+#   13.2 and 13.3, all actions and REINFORCE.
+# * K. Ciosek & S. Whiteson, *Expected Policy Gradients*, AAAI 2018, arXiv:1706.05374, and C. Allen
+#   et al., *Mean Actor Critic*, 2017, arXiv:1709.00503: all actions with a learned q.
+# * J. Schulman, N. Heess, T. Weber & P. Abbeel, *Gradient Estimation Using Stochastic Computation
+#   Graphs*, NeurIPS 2015, arXiv:1506.05254: surrogates in general.
+# * S. Mohamed, M. Rosca, M. Figurnov & A. Mnih, *Monte Carlo Gradient Estimation in Machine
+#   Learning*, JMLR 21, 2020, arXiv:1906.10652: the score function beside its alternatives.

@@ -3,6 +3,7 @@
 import pytest
 
 from pgzoo.course import MISTAKES, check
+from pgzoo.course.answer import detached
 from pgzoo.course.chapters import EXERCISES
 from tests.course.matrix import (
     CELLS,
@@ -68,7 +69,9 @@ def test_returning_what_the_examples_show_is_no_answer(name):
     known = {}
 
     def remember(*args):
-        return known.setdefault(repr(args), RIGHT[name](*args))
+        value = RIGHT[name](*args)
+        known[repr(args)] = detached(value)  # numbers are remembered, no graphs
+        return value
 
     assert check(name, remember, seed=5).passed
     fallback = next(iter(known.values()))
