@@ -275,14 +275,16 @@ products = (discounts * t.reward[0]).unsqueeze(1) * score.unsqueeze(2)  # [N, t,
 z = products.mean(0) / (products.std(0) / len(products) ** 0.5 + 1e-12)
 
 # %%
-fig, axes = plt.subplots(figsize=(6, 4.6), layout="constrained")
-image = axes.imshow(z, cmap="PuOr", vmin=-10, vmax=10)
-axes.plot([-0.5, horizon - 0.5], [-0.5, horizon - 0.5], color="black", linewidth=1)
-axes.set(
-    xlabel="reward of step k", ylabel="score of step t", title="Below the line: the past, noise"
-)
-axes.grid(False)
-fig.colorbar(image, label="z: mean over standard error")
+fig, both = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
+panels = (("mean", products.mean(0), 1.0), ("z = mean over standard error", z, 4.0))
+for axes, (what, values, most) in zip(both, panels, strict=True):
+    image = axes.imshow(values, cmap="PuOr", vmin=-most, vmax=most)
+    axes.plot([-0.5, horizon - 0.5], [-0.5, horizon - 0.5], color="black", linewidth=1)
+    axes.set(xlabel="reward of step k", ylabel="score of step t")
+    axes.grid(False)
+    fig.colorbar(image, label=what, location="bottom", shrink=0.8)
+both[0].set_title("What rewards say about actions …")
+both[1].set_title("… and below the line, only noise")
 plt.show()
 past = z[torch.ones_like(z).tril(-1).bool()]
 print(f"largest |z| of {len(past)} pairs in the past: {past.abs().max():.1f}; at k = t: ", end="")
@@ -520,13 +522,13 @@ assert torch.allclose(-leaf.grad.flatten(), mine, atol=1e-4)
 
 # %% [markdown]
 # <details><summary>Question. In supervised learning you watch the loss fall. What would you expect
-# to see of this one along a training that works? And with 10 added to every Ψ?</summary>
+# to see of this one along a training that works? And with 10
+# subtracted from every return?</summary>
 #
-# Nothing you could read. Each batch has a loss of its own: its episodes are drawn from the policy
-# of the moment, and Ψ with them. The factor log π is negative whatever Ψ is, so with positive
-# returns a *better* policy often has a larger loss. With 10 added to every Ψ the loss is another
-# one altogether, though its gradient has the same mean. Watch the return instead. The next cells
-# show both.
+# Nothing you can rely on. Each batch has a loss of its own: its episodes are drawn from the policy
+# of the moment, and Ψ with them. What falls in supervised learning is one function; these are as
+# many functions as iterations. The next cells show the loss as it is, and with 10 subtracted from
+# every return, for the same training. Watch the return instead.
 #
 # </details>
 #
@@ -549,8 +551,12 @@ for iteration in range(iterations):
         surrogate_loss(leaf[s][t.obs[s]], t.action[s], psi[s], t.mask[s]) for s in range(seeds)
     ]
     sum(per_seed).backward()  # each θ_s gets the gradient of its own loss
+    shifted = [
+        surrogate_loss(leaf[s][t.obs[s]], t.action[s], psi[s] - 10 * discounts, t.mask[s])
+        for s in range(seeds)
+    ]
     thetas = thetas - step_size * leaf.grad
-    losses.append(torch.stack(per_seed).detach())
+    losses.append(torch.stack([sum(per_seed), sum(shifted)]).detach() / seeds)
 returns, losses = torch.stack(returns), torch.stack(losses)
 
 # %%
@@ -567,8 +573,12 @@ left.plot(exact_returns, color=COLOURS[4], linestyle="--", label="with the exact
 left.plot([], color=COLOURS[0], label="ten seeds of REINFORCE")
 left.set(xlabel="iteration", ylabel="J (exact)", title="Noisy steps climb nearly as well")
 left.legend()
-right.plot(losses, color=COLOURS[0], alpha=0.4, linewidth=1)
-right.set(xlabel="iteration", ylabel="surrogate loss", title="The loss says nothing")
+right.plot(losses[:, 0], color=COLOURS[0], label="as it is")
+right.plot(losses[:, 1], color=COLOURS[2], label="with 10 subtracted from returns")
+right.set(
+    xlabel="iteration", ylabel="surrogate loss", title="The loss falls, or rises: as you like"
+)
+right.legend()
 plt.show()
 half = stats.t.ppf(0.975, seeds - 1) * returns[-1].std() / seeds**0.5
 print(
@@ -578,6 +588,9 @@ print(
 print(f"{exact_returns[-1]:.2f} with the exact gradient")
 assert abs(returns[-1].mean() - exact_returns[-1]) < 0.15
 assert returns[-1].min() > returns[0].max() + 1.5
+first, last = losses[:20].mean(0), losses[-20:].mean(0)
+assert first[0] > last[0] + 1
+assert first[1] < last[1] - 1
 
 # %% [markdown]
 # ## CartPole
@@ -588,8 +601,8 @@ assert returns[-1].min() > returns[0].max() + 1.5
 # two preferences.
 #
 # `pgzoo.train` takes a function from trajectories to Ψ, here yours. It trains ten seeds side by
-# side, which are ten independent networks, and keeps 100,000 steps for each. Two things beside the
-# formula serve training alone: Ψ is divided by its spread in the batch, so that one step size
+# side, which are ten independent networks, and gives each of them 100,000 steps. Two things beside
+# the formula serve training alone: Ψ is divided by its spread in the batch, so that one step size
 # suits all, and the optimiser is Adam. γ = 1.
 
 
@@ -611,16 +624,14 @@ run_whole = pgzoo.train(whole_return, **settings, **quiet)
 run_to_go = pgzoo.train(return_to_go, **settings, **quiet)
 
 # %%
-fig, axes = plt.subplots(figsize=(8, 4), layout="constrained")
-run_to_go.plot(axes)
-run_whole.plot(axes)
-for line, label in zip(axes.lines, ("return-to-go", "whole return"), strict=False):
-    line.set_label(label)
+fig, both = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True, layout="constrained")
+for axes, run in zip(both, (run_whole, run_to_go), strict=True):
+    run.plot(axes)
 plt.show()
 
 # %% [markdown]
-# Each band is a 95% interval for the middle of the seeds. What is the final policy worth? For each
-# seed, 100 fresh episodes:
+# Each thin line is a seed. The band is a 95% interval for the mean of the middle half of the
+# seeds. What is the final policy worth? For each seed, 100 fresh episodes:
 
 # %%
 final = {"whole return": run_whole, "return-to-go": run_to_go}
