@@ -276,7 +276,7 @@ z = products.mean(0) / (products.std(0) / len(products) ** 0.5 + 1e-12)
 
 # %%
 fig, both = plt.subplots(1, 2, figsize=(9, 4.2), layout="constrained")
-panels = (("mean", products.mean(0), 1.0), ("z = mean over standard error", z, 4.0))
+panels = (("mean", products.mean(0), 0.4), ("z = mean over standard error", z, 4.0))
 for axes, (what, values, most) in zip(both, panels, strict=True):
     image = axes.imshow(values, cmap="PuOr", vmin=-most, vmax=most)
     axes.plot([-0.5, horizon - 0.5], [-0.5, horizon - 0.5], color="black", linewidth=1)
@@ -362,8 +362,9 @@ plt.show()
 
 # %% [markdown]
 # Dropping the past is free: no bias, less variance. It is often presented as the first *variance
-# reduction*; how much it gives depends on how much of the return lies in the past. (It is not a law
-# that it always reduces the variance. It does here, and usually does.)
+# reduction*; how much it gives depends on how much of the return lies in the past. It is no law
+# that it reduces the variance: with rewards that cancel each other the whole return could vary
+# less. Measure.
 
 # %% [markdown]
 # ## An estimate is a draw
@@ -655,14 +656,21 @@ assert np.median(final["return-to-go"]) > np.median(final["whole return"]) + 50
 run_to_go.film(seed=0, at=(0, 20, 100), seconds=5)
 
 # %% [markdown]
-# <details><summary>Question. You train one seed of either and get 430 and 260. A friend gets 340
-# and 290. What can you two conclude?</summary>
+# <details><summary>Question. Someone trains one seed of either. How often would they find the whole
+# return better? Guess from the two lists above, then look at what the cell below says.</summary>
 #
-# Little: look at the ranges above. Each seed is one draw, and two draws say hardly more than one
-# estimate of a cloud. That is why everything in this course has ten seeds and an interval.
+# A seed of each is a pair; the cell counts the pairs in which the order is the other way round. It
+# is not often here, where the difference is large. For smaller differences one seed is next to a
+# coin. That is why everything in this course has ten seeds and an interval.
 #
 # </details>
-#
+
+# %%
+reversed_order = (final["whole return"][:, None] > final["return-to-go"]).mean()
+print(f"pairs of seeds in which the whole return is better: {reversed_order:.0%}")
+assert 0 < reversed_order < 0.3
+
+# %% [markdown]
 # <details><summary>Question. Your code runs, the return rises, and you have forgotten the mask. How
 # would you notice?</summary>
 #

@@ -11,7 +11,7 @@ from torch.nn.functional import one_hot, pad
 
 from pgzoo.course.answer import Answer
 from pgzoo.course.exercise import Args, Exercise
-from pgzoo.course.expect import numbers, of_shape, same
+from pgzoo.course.expect import Wrong, numbers, of_shape, same
 
 NAN = float("nan")
 
@@ -56,6 +56,15 @@ def _coin_s_score(answer: Answer, g: Generator) -> None:
 def _shape_of_logits(answer: Answer, g: Generator) -> None:
     for logits, action in _choices(g):
         of_shape(answer(logits, action), logits.shape)
+
+
+@score_function.property(
+    "only the entry of the action that was taken is positive", mistake="wrong-action"
+)
+def _one_positive(answer: Answer, g: Generator) -> None:
+    for logits, action in _choices(g):
+        found = of_shape(answer(logits, action), logits.shape)
+        same(found > 0, one_hot(action, logits.shape[-1]), "where it is positive (1)")
 
 
 @score_function.property("it is what log π(a|s) changes by when a preference does")
@@ -178,12 +187,6 @@ returns_to_go = Exercise(
 )
 
 
-@returns_to_go.property("rewards 1, 2, 4 give 3, 4, 4 for γ = 0.5")
-def _three_returns(answer: Answer, g: Generator) -> None:
-    reward, mask = torch.tensor([[1.0, 2.0, 4.0]]), torch.ones(1, 3, dtype=torch.bool)
-    same(answer(reward, mask, 0.5), [[3.0, 4.0, 4.0]])
-
-
 @returns_to_go.property("the result has the shape of the rewards, whatever axes lead")
 def _shape_of_rewards(answer: Answer, g: Generator) -> None:
     for reward, mask, gamma in _episodes(g):
@@ -198,6 +201,19 @@ def _blind_to_the_past(answer: Answer, g: Generator) -> None:
         later = mask[..., 1:]
         after = of_shape(answer(more, mask, gamma), mask.shape)[..., 1:][later]
         same(after, of_shape(answer(reward, mask, gamma), mask.shape)[..., 1:][later])
+
+
+@returns_to_go.property("a reward one step later counts γ, not γ²", mistake="gamma-twice")
+def _once_is_enough(answer: Answer, g: Generator) -> None:
+    found = numbers(answer(torch.tensor([0.0, 1.0]), torch.tensor([True, True]), 0.5))
+    if abs(float(found[0]) - 0.25) < 1e-4:
+        raise Wrong("Expected 0.5 for γ = 0.5, got 0.25.")
+
+
+@returns_to_go.property("rewards 1, 2, 4 give 3, 4, 4 for γ = 0.5")
+def _three_returns(answer: Answer, g: Generator) -> None:
+    reward, mask = torch.tensor([[1.0, 2.0, 4.0]]), torch.ones(1, 3, dtype=torch.bool)
+    same(answer(reward, mask, 0.5), [[3.0, 4.0, 4.0]])
 
 
 @returns_to_go.property("where a step follows, G_t = r_t + γ G_{t+1}; at the last, G_t = r_t")
@@ -358,8 +374,10 @@ def _decisions(g: Generator) -> Iterator[Args]:
 
 
 def _gradients(answer: Answer, *args: Any) -> Any:
-    """With respect to logits and Ψ; the loss's value is no one's business."""
-    return answer.derivatives(*args, of=(0, 2))[1]
+    """With respect to logits and Ψ; of the loss itself only that it is one number."""
+    loss, gradients = answer.derivatives(*args, of=(0, 2))
+    of_shape(loss, (), "the loss")
+    return gradients
 
 
 surrogate_loss = Exercise(
@@ -370,12 +388,6 @@ surrogate_loss = Exercise(
     cases=_decisions,
     observe=_gradients,
 )
-
-
-@surrogate_loss.property("the loss is one number")
-def _a_scalar(answer: Answer, g: Generator) -> None:
-    for args in _decisions(g):
-        of_shape(answer(*args), (), "the loss")
 
 
 @surrogate_loss.property(
@@ -415,6 +427,17 @@ def _no_gradient_in_padding(answer: Answer, g: Generator) -> None:
     for *args, mask in _decisions(g):
         logits, _ = _gradients(answer, *args, mask)
         same(logits[~mask], torch.zeros_like(logits[~mask]), "the gradient in the padding")
+
+
+@surrogate_loss.property(
+    "with Ψ = 1, descent raises the preference for the action that was taken, and no other",
+    mistake="wrong-action",
+)
+def _raises_the_action(answer: Answer, g: Generator) -> None:
+    for logits, action, psi, mask in _decisions(g):
+        found, _ = _gradients(answer, logits, action, torch.ones_like(psi), mask)
+        raised = (found < 0)[mask]
+        same(raised, one_hot(action, logits.shape[-1])[mask], "where the gradient is negative (1)")
 
 
 @surrogate_loss.property("the gradient of a step's logits is −Ψ/N (1(a = b) − π(b|s))")
