@@ -36,6 +36,8 @@ class FiniteMDP:
             missing to 1 is the probability that the episode ends.
         reward: expected reward of an action, ``[n, A]``.
         start: distribution of the first state, ``[n]``.
+        ending: probability that the episode ends *with s' as its last observation*, ``[n, A, n]``.
+            No return and no gradient depends on where; by default it ends where it was.
 
     Raises:
         ValueError: for shapes that do not match, or what is no distribution.
@@ -44,6 +46,7 @@ class FiniteMDP:
     transition: NDArray[np.float64]
     reward: NDArray[np.float64]
     start: NDArray[np.float64]
+    ending: NDArray[np.float64] | None = None
 
     def __post_init__(self) -> None:
         n, num_actions = self.reward.shape
@@ -63,6 +66,15 @@ class FiniteMDP:
             raise ValueError(
                 f"Expected start to be a distribution, got a sum of {self.start.sum():g}."
             )
+        if self.ending is not None:
+            total = self.transition.sum(-1) + self.ending.sum(-1)
+            if self.ending.shape != self.transition.shape or (self.ending < 0).any():
+                raise ValueError("Expected ending [n, A, n] to be probabilities.")
+            if (abs(total - 1) > TOLERANCE).any():
+                raise ValueError(
+                    "Expected transition[s, a] and ending[s, a] to sum to 1 together, got "
+                    f"{total.min():g} … {total.max():g}."
+                )
 
     @classmethod
     def from_arrays(
@@ -88,8 +100,9 @@ class FiniteMDP:
             )
         expected = (p * r).sum(-1) if r.ndim == 3 else r
         ends = np.asarray(terminal, dtype=int)
-        p[:, :, ends] = 0.0
-        return cls(p, expected, np.asarray(start, dtype=float))
+        ending = np.zeros_like(p)
+        ending[:, :, ends] = p[:, :, ends]
+        return cls(p - ending, expected, np.asarray(start, dtype=float), ending)
 
     @classmethod
     def from_env(cls, env: gym.Env) -> FiniteMDP:
@@ -117,18 +130,33 @@ class FiniteMDP:
                 f"initial_state_distrib), such as FrozenLake-v1; {name} has none."
             )
         n, num_actions = len(table), len(table[0])
-        transition, reward = np.zeros((n, num_actions, n)), np.zeros((n, num_actions))
+        transition, reward = np.zeros((2, n, num_actions, n)), np.zeros((n, num_actions))
         for state, actions in table.items():
             for action, outcomes in actions.items():
                 for probability, following, r, terminated in outcomes:
                     reward[state, action] += probability * r
-                    transition[state, action, following] += probability * (not terminated)
-        return cls(transition, reward, np.asarray(start, dtype=float))
+                    transition[int(terminated), state, action, following] += probability
+        going_on, ending = transition
+        return cls(going_on, reward, np.asarray(start, dtype=float), ending)
 
     @property
     def num_states(self) -> int:
         """n."""
         return len(self.start)
+
+    @property
+    def num_actions(self) -> int:
+        """A."""
+        return self.reward.shape[1]
+
+    @property
+    def outcomes(self) -> NDArray[np.float64]:
+        """What an action may lead to: going on in s', then ending in s'; ``[n, A, 2 n]``."""
+        ending = self.ending
+        if ending is None:
+            rest = np.clip(1 - self.transition.sum(-1), 0, 1)
+            ending = rest[:, :, None] * np.eye(self.num_states)[:, None]
+        return np.concatenate([self.transition, ending], axis=-1)
 
 
 def expected_return(
