@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-ray lint bench results claims readme clean
+.PHONY: demo test test-ray lint bench results claims readme notebooks clean
 
 demo: .venv/installed
 	@echo "Training REINFORCE, then REINFORCE with a baseline: CartPole-v1, ten seeds each."
@@ -39,6 +39,9 @@ claims: .venv/installed
 
 readme: .venv/installed
 	$(BIN)/python benchmarks/results.py --table-only
+
+notebooks: .venv/installed-course
+	$(BIN)/python notebooks/build.py $(CHAPTER)
 
 clean:
 	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis

@@ -3,6 +3,7 @@
 import ast
 import configparser
 import re
+import subprocess
 import sys
 from pathlib import Path
 
@@ -14,6 +15,7 @@ SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
 IMPORTED_AS = {"pillow": "PIL"}
 PACKAGES = {"pgzoo": ROOT, "pgzoo_envs": ROOT / "envs"}
+HANDED_OUT = ROOT / "notebooks" / "student"
 
 
 def on_disk(*patterns):
@@ -26,22 +28,35 @@ def on_disk(*patterns):
     }
 
 
-def in_wheel():
-    """What setuptools would put into a wheel."""
-    distribution = Distribution({"script_name": "setup.py"})
-    distribution.parse_config_files()
-    command = distribution.get_command_obj("build_py")
-    command.ensure_finalized()
-    outputs = map(Path, command.get_outputs(include_bytecode=False))
-    return {path.relative_to(command.build_lib).as_posix() for path in outputs}
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    """A folder with what setuptools would put into a wheel."""
+    folder = tmp_path_factory.mktemp("wheel")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(ROOT)
+        distribution = Distribution({"script_name": "setup.py"})
+        distribution.parse_config_files()
+        command = distribution.get_command_obj("build_py")
+        command.build_lib = str(folder)
+        command.ensure_finalized()
+        command.run()
+    return folder
 
 
-def test_a_wheel_holds_every_module_and_what_type_checkers_need(monkeypatch):
-    monkeypatch.chdir(ROOT)
-    found = in_wheel()
+def test_a_wheel_holds_every_module_and_what_type_checkers_need(wheel):
+    files = {p.relative_to(wheel).as_posix() for p in wheel.rglob("*") if p.is_file()}
+    found = {file for file in files if not file.startswith("pgzoo/course/student/")}
     assert {"pgzoo/py.typed", "pgzoo_envs/py.typed", "pgzoo/__init__.pyi"} <= found
     assert "pgzoo/compare/report.html" in found
     assert found == on_disk("*.py", "*.pyi", "*.html", "py.typed")
+
+
+@pytest.mark.skipif(not [*HANDED_OUT.glob("*.ipynb")], reason="no chapter is written yet")
+def test_a_wheel_hands_out_the_student_notebooks(wheel, tmp_path):
+    code = f"from pgzoo.course.handout import *; write_handout(Path({str(tmp_path / 'out')!r}))"
+    subprocess.run([sys.executable, "-c", code], cwd=wheel, env={"PYTHONPATH": "."}, check=True)
+    handed = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    assert handed == {path.name: path.read_bytes() for path in HANDED_OUT.iterdir()}
 
 
 def test_what_is_imported_is_declared():

@@ -12,6 +12,7 @@ from rich.table import Table
 from pgzoo import __version__
 from pgzoo.agents import AGENTS
 from pgzoo.cli.compare import compare
+from pgzoo.cli.course import course
 from pgzoo.cli.flags import with_flags
 from pgzoo.cli.lab import lab
 from pgzoo.cli.plot import plot
@@ -66,12 +67,14 @@ def main() -> None:
     pgzoo watch runs/reinforce-CartPole-v1-1  a film: untrained beside trained
     pgzoo lab measure --env CartPole-v1       bias and variance of every estimator
     pgzoo plot RUN RUN                        figures that compare runs
+    pgzoo course student OUT                  the course's notebooks, to be filled in
     pgzoo list                                agents, environments, policies
     """  # noqa: D301
 
 
 main.add_command(run)
 main.add_command(compare)
+main.add_command(course)
 main.add_command(lab)
 main.add_command(plot)
 main.add_command(tensorboard)
