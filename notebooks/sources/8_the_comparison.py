@@ -82,7 +82,7 @@ for n in (1, 3, 10):
     order = np.array([rng.permutation(40)[: 2 * n] for _ in range(4000)])
     apart[n] = abs(returns[order[:, :n]].mean(1) - returns[order[:, n:]].mean(1))
 far = {n: (x > 40).mean() for n, x in apart.items()}
-print({f"{n} seeds each": f"{share:.1%} more than 40 apart" for n, share in far.items()})
+print({f"seeds each: {n}": f"{share:.1%} more than 40 apart" for n, share in far.items()})
 assert far[1] > 0.4
 assert far[3] > 0.1 > far[10]
 
@@ -278,7 +278,7 @@ if full.exists():
     published = pd.read_csv(full).set_index("contender")[["iqm", "budget"]]
     here = here.join(published.add_suffix(", published"))
     assert here["iqm, published"].min() > 450
-    assert here["iqm, here"]["reinforce"] < 150
+    assert here["iqm, here"][["reinforce", "rloo"]].max() < 150
 else:
     print("The published comparison is in benchmarks/ of the repository, which is not here.")
 here.round(0)
@@ -490,35 +490,38 @@ course.check("share_unsolved", share_unsolved)
 # %% [markdown]
 # A test with known truth: of our forty runs we know when each one's last hundred episodes first
 # averaged 100. Now pretend that each run was stopped at a random step, as if a computer had been
-# needed for something else, and estimate from what is left.
+# needed for something else, and estimate from what is left. One such accident says little, so there
+# are fifty, and the figure has the averages of the estimates.
 
 # %%
 curve = run.metrics
 crossed = curve[curve.return_last_100 >= 100].groupby("seed").env_steps.min().reindex(range(40))
 first = torch.tensor(crossed.fillna(np.inf).to_numpy())
-stop = torch.tensor(rng.uniform(15_000, 35_000, 40))
-steps, solved = torch.minimum(first, stop), first <= stop
-never = torch.where(solved, steps, torch.inf)
-grid = torch.arange(15_000, 28_000, 250)
-estimates = {
-    "truth: nobody is stopped": [(first > t).double().mean() for t in grid],
-    "Kaplan and Meier": [share_unsolved(steps, solved, float(t)) for t in grid],
-    "stopped runs count as solved": [(steps > t).double().mean() for t in grid],
-    "stopped runs never solve it": [(never > t).double().mean() for t in grid],
-    "stopped runs are dropped": [(steps[solved] > t).double().mean() for t in grid],
-}
+grid = torch.arange(15_000, 28_000, 500)
+kinds = ["Kaplan and Meier", "counted as solved", "counted as never", "dropped"]
+estimates = {kind: [] for kind in kinds}
+for _ in range(50):
+    stop = torch.tensor(rng.uniform(15_000, 35_000, 40))
+    steps, solved = torch.minimum(first, stop), first <= stop
+    estimates[kinds[0]].append([float(share_unsolved(steps, solved, float(t))) for t in grid])
+    as_counted = (steps, torch.where(solved, steps, torch.inf), steps[solved])
+    for kind, counted in zip(kinds[1:], as_counted, strict=True):
+        estimates[kind].append([float((counted > t).double().mean()) for t in grid])
+average = {kind: np.mean(x, axis=0) for kind, x in estimates.items()}
+truth = np.array([float((first > t).double().mean()) for t in grid])
+bias = {kind: float(abs(x - truth).mean()) for kind, x in average.items()}
+print({kind: f"{b:.3f} off on average" for kind, b in bias.items()})
+assert 3 * bias["Kaplan and Meier"] < min(b for k, b in bias.items() if k != "Kaplan and Meier")
+
 fig, ax = plt.subplots(figsize=(8, 3.6), layout="constrained")
-for (label, shares), look in zip(estimates.items(), LOOKS[-1:] + LOOKS[:4], strict=True):
-    ax.step(grid / 1000, shares, where="post", label=label, color=look.colour, ls=look.line,
-            lw=3.5 if "truth" in label else 1.8)
-ax.set(xlabel="environment steps, thousands", ylabel="share of runs that have not reached 100")
-ax.set_title(f"{int((~solved).sum())} of 40 runs stopped: one estimate still follows the truth")
+ax.step(grid / 1000, truth, where="post", color="#000000", lw=4, alpha=0.35, label="nobody stopped")
+for (kind, shares), look in zip(average.items(), LOOKS, strict=False):
+    label = kind if kind == kinds[0] else f"stopped runs {kind}"
+    ax.step(grid / 1000, shares, where="post", label=label, color=look.colour, ls=look.line)
+ax.set(xlabel="environment steps, thousands", ylabel="share that has not reached 100")
+ax.set_title("Runs stopped at random: one estimate follows the truth")
 ax.legend()
 plt.show()
-real = torch.stack(estimates["truth: nobody is stopped"])
-error = {k: float((torch.stack(x) - real).abs().mean()) for k, x in estimates.items()}
-print({k: f"{e:.3f} off on average" for k, e in error.items()})
-assert error["Kaplan and Meier"] < 0.5 * min(e for k, e in error.items() if k[:3] == "sto")
 
 # %% [markdown]
 # In a comparison the runs are stopped because the budget ends. Then all that is known is known up to
@@ -536,7 +539,7 @@ for outcome, look in zip(found.outcomes, LOOKS, strict=False):
     reached[outcome.label] = int(solved.sum())
     shares = [share_unsolved(steps, solved, float(t)) for t in grid]
     ax.step(grid / 1000, shares, where="post", label=outcome.label, color=look.colour, ls=look.line)
-ax.set(xlabel="environment steps, thousands", ylabel="share of runs that have not reached 100")
+ax.set(xlabel="environment steps, thousands", ylabel="share that has not reached 100")
 ax.set_title("With and without a critic: how soon runs reach a return of 100")
 ax.legend(loc="lower left")
 plt.show()
@@ -722,8 +725,9 @@ assert table.loc[["GRPO / RLOO", "REINFORCE++ / RLOO"], "of raw variances"].max(
 # - **"REINFORCE has the highest variance, RLOO less"** holds against REINFORCE with the *whole return*
 #   R at every step, as language-model papers write it, where the only reward comes at the end. It
 #   does not hold against REINFORCE with the return-to-go G_t, which every textbook has: on the
-#   untrained policies RLOO's relative variance is the *larger* one. Leaving out the past (G_t) is
-#   worth more there than a baseline on top of it (R less the others' mean).
+#   untrained policies RLOO's relative variance is the *larger* one. Two things differ: R less the
+#   others' mean keeps the noise of rewards that came before the action, which G_t leaves out; and a
+#   batch in groups of eight has two starts where sixteen independent episodes have sixteen.
 # - **"GRPO and REINFORCE++ less still"**: their *raw* variance is less than a thousandth of RLOO's, and
 #   that says nothing, for it is the square of a shorter gradient. In relative variance REINFORCE++ is
 #   below RLOO on these policies, too; it has the return-to-go. GRPO is below at the start; later the
@@ -742,8 +746,8 @@ if report.exists():
     quoted = pd.Series({name.strip(): count.strip() for name, count in cells}, name="of six policies")
     display(quoted.to_frame())
     assert "true" not in quoted["grpo is unbiased"]
-    assert "false" in quoted["RLOO less than REINFORCE (G_t): relative variance"]
-    assert "false" in quoted["REINFORCE++ less than RLOO: relative variance"]
+    assert "1 false" in quoted["RLOO less than REINFORCE (G_t): relative variance"]
+    assert "1 false" in quoted["REINFORCE++ less than RLOO: relative variance"]
 else:
     print("The full experiment is in benchmarks/claims.md of the repository, which is not here.")
 
@@ -869,11 +873,12 @@ def method_weight(returns, lengths, group_size, method):
 course.check("method_weight", method_weight)
 
 # %% [markdown]
-# Your function against the agents themselves, on the same trajectories of the corridor. An agent says
+# Your function against the agents themselves, on eight trajectories of a corridor. An agent says
 # `psi`, its Ψ at every step, and `step_weights`, how steps are added up.
 
 # %%
-batch = lab.simulate(corridor, uniform, horizon=30, batches=1, episodes=8, group_size=4, seed=1)
+short, coin = lab.mdps.corridor(), torch.full((5, 2), 0.5)
+batch = lab.simulate(short, coin, horizon=40, batches=1, episodes=8, group_size=4, seed=1)
 all_returns = estimators.episode_return(batch.reward, batch.mask, gamma=1.0)
 lengths = batch.mask.sum(-1)
 weights = {}
@@ -980,7 +985,10 @@ assert verdicts["dr-grpo"] == "same direction, rescaled"
 assert verdicts["grpo"] == verdicts["all-actions"] == verdicts["ppo"] == "another direction"
 assert abs(pond.table.scale["dr-grpo"] / pond.table.scale["rloo"] - 7 / 8) < 1e-3
 assert pond.table.relative_variance.idxmin() == "all-actions"
-assert pond.table.relative_variance["grpo"] < pond.table.relative_variance["rloo"]
+assert pond.table.direction.idxmin() == "all-actions"
+relative = pond.table.relative_variance
+assert relative["grpo"] < relative["rloo"]
+assert relative["actor-critic"] < relative["reinforce-baseline"]
 
 # %% [markdown]
 # Read the last columns together. The smallest relative variance by far belongs to all-actions, and no
@@ -990,9 +998,9 @@ assert pond.table.relative_variance["grpo"] < pond.table.relative_variance["rloo
 # unbiased", is false for GRPO, for two reasons that can be written down: 1/std weighs groups, and 1/ℓ
 # weighs trajectories.
 #
-# Is bias bad, then? Section 8.4 has the two agents with the clearest bias here in front, PPO and
-# actor-critic: what they give up in direction they gain in noise, and in the number of passes over
-# each batch. Neither variance nor bias is the aim. Learning is, and it is measured in runs.
+# Is bias bad, then? Section 8.4 has two agents in front whose gradient is biased here, PPO and
+# actor-critic: what they give up in direction they gain in noise, and PPO in several passes over each
+# batch. Neither variance nor bias is the aim. Learning is, and it is measured in runs.
 #
 # **Question.** Your advisor has a new method: on three seeds it ends at 480, RLOO at 455, and "its
 # gradient has a tenth of the variance". List what you would ask.
