@@ -16,6 +16,7 @@ way, from the part beside it.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
@@ -37,8 +38,10 @@ NEGLIGIBLE = 0.003
 """Of ‖g‖: what no one minds, such as an epsilon in a denominator."""
 SCALE_MARGIN, BIAS_MARGIN = 0.025, 0.1
 """Within these, relative to g, an estimator that is not refuted is confirmed."""
-LOOKS = (32_000, 160_000, 960_000, 2_400_000)
-"""Steps on each problem that isn't settled; those before fit the control variates."""
+LOOKS = (200_000, 1_000_000, 3_500_000, 3_500_000)
+"""Steps, shared by the problems that aren't settled; those before fit the control variates."""
+ENOUGH = 1
+"""The look after which what is refuted gets no more steps for the sake of its direction."""
 FEWEST_BATCHES = 100
 CHUNK = 160_000
 """Most steps in one call of the estimator."""
@@ -100,7 +103,8 @@ class Comparison:
     @property
     def is_settled(self) -> bool:
         """Whether more batches would say nothing new."""
-        refuted = self.p_value < ALPHA and (self.is_parallel or self.p_direction < ALPHA)
+        surely = ALPHA / 100  # however many problems there are
+        refuted = self.p_value < surely and (self.is_parallel or self.p_direction < surely)
         return self.is_close or refuted
 
 
@@ -130,7 +134,7 @@ class GradientTest:
         target: of ``TARGETS``, the one that was confirmed, or else the nearest.
         comparisons: with that target, one for each problem.
         spread: one for each problem.
-        steps: on each problem, in the last look.
+        steps: on each problem that was not settled before, in the last look.
         means: the mean estimates, ``[T, n, A]`` for each problem.
     """
 
@@ -164,6 +168,7 @@ def gradient_test(
     gamma: float = 1.0,
     seed: int = 0,
     looks: Sequence[int] = LOOKS,
+    seconds: float | None = None,
 ) -> GradientTest:
     """Compare the mean of an estimator with the exact gradient.
 
@@ -172,7 +177,8 @@ def gradient_test(
         problems: on which.
         gamma: discount factor of the objective.
         seed: of the batches.
-        looks: steps on each problem, in increasing numbers, until the question is decided.
+        looks: steps, shared by the problems that aren't settled, until the question is decided.
+        seconds: which this may take; a look that would take longer is left out.
 
     Raises:
         UsageError: for what is no Ψ.
@@ -184,12 +190,15 @@ def gradient_test(
     if gamma == 1:
         del targets["to-go"]
     seeds = iter(np.random.SeedSequence(seed).generate_state(len(problems) * (len(looks) + 1)))
-    looked = [_look(psi, p, looks[0], int(next(seeds)), gamma, None) for p in problems]
+    start = time.monotonic()
     unsettled = list(range(len(problems)))
-    for steps in looks:
+    share = looks[0] // len(problems)
+    looked = [_look(psi, p, share, int(next(seeds)), gamma, None) for p in problems]
+    for number, steps in enumerate(looks):
+        share = steps // len(unsettled)
         for i in unsettled:
             fit = _coefficients(looked[i].first)
-            looked[i] = _look(psi, problems[i], steps, int(next(seeds)), gamma, fit)
+            looked[i] = _look(psi, problems[i], share, int(next(seeds)), gamma, fit)
         found = {
             name: tuple(
                 _compare(p, x.reduced, g, len(looks))
@@ -198,9 +207,13 @@ def gradient_test(
             for name, gradients in targets.items()
         }
         status, target, final = _status(found)
-        if final:
-            break
         unsettled = [i for i in unsettled if not all(c[i].is_settled for c in found.values())]
+        enough = status == WRONG and number >= ENOUGH
+        passed = time.monotonic() - start
+        if final or enough or not unsettled or number + 1 == len(looks):
+            break
+        if seconds is not None and passed + passed * looks[number + 1] / steps > seconds:
+            break
     spread = tuple(
         _spread(p, x.first, x.reduced, gamma) for p, x in zip(problems, looked, strict=True)
     )
@@ -208,7 +221,7 @@ def gradient_test(
         torch.from_numpy(x.reduced.mean(0)).view(p.horizon, *p.pi.shape)
         for p, x in zip(problems, looked, strict=True)
     )
-    return GradientTest(status, target, found[target], spread, steps, means)
+    return GradientTest(status, target, found[target], spread, share, means)
 
 
 def _status(found: dict[str, tuple[Comparison, ...]]) -> tuple[str, str, bool]:
@@ -381,7 +394,8 @@ class _Mean(NamedTuple):
         """Of a sample ``[M, D]``."""
         count = len(sample)
         covariance = np.cov(sample.T).reshape(sample.shape[1], -1) / count
-        return cls(sample.mean(0), covariance, ROUNDING * np.sqrt((sample**2).max()), count)
+        rounding = max(ROUNDING * float(np.abs(sample).max()), TINY)
+        return cls(sample.mean(0), covariance, rounding, count)
 
     def minus(self, known: Floats) -> _Mean:
         """Less something that is known."""

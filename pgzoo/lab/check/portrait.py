@@ -9,11 +9,12 @@ from __future__ import annotations
 import dataclasses
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from pgzoo.lab.check.probes import difference, matters, psi_of
+from pgzoo.lab.check.probes import ROUNDING, difference, matters, psi_of
 from pgzoo.lab.check.problems import CheckProblem, Psi
 from pgzoo.sampling.trajectories import Trajectories
 
@@ -29,23 +30,21 @@ class Portrait:
         trajectories: the batch, one replica.
         psi: Ψ ``[N, T]``.
         slopes: ∂Ψ_{i,t} / ∂r_{j,u}, ``[N, T, N, T]``.
-        jumps: change of Ψ_{i,t} if r_{j,u} is much higher, ``[N, T, N, T]``.
+        jumps: change of Ψ_{i,t} if r_{j,u} is higher by ``LARGE``, ``[N, T, N, T]``.
+        falls: … lower by ``LARGE``.
         tripled: Ψ of three times the rewards, ``[N, T]``.
-        summed: Ψ of the sum of these rewards and others, less Ψ of the others, ``[N, T]``.
-        shifted: Ψ of all rewards raised by 3, ``[N, T]``.
         action: change of Ψ_{i,t} with the action at (j, u), rewards as they were, ``[N, T, N, T]``.
         state: … with the state before the action at (j, u).
         log_prob: … with the log-probability there.
-        without_last: change of Ψ if a row's last step, of no reward, had not been, ``[N, T, N]``.
+        without_last: change of Ψ_{i,t} without the row's last step, of no reward, ``[N, T]``.
     """
 
     trajectories: Trajectories
     psi: Tensor
     slopes: Tensor
     jumps: Tensor
+    falls: Tensor
     tripled: Tensor
-    summed: Tensor
-    shifted: Tensor
     action: Tensor
     state: Tensor
     log_prob: Tensor
@@ -68,16 +67,14 @@ class Portrait:
 
     @cached_property
     def is_linear(self) -> bool:
-        """In rewards."""
-        return not (
-            matters(difference(3 * self.psi, self.tripled))
-            or matters(difference(self.psi, self.summed))
-        )
+        """In rewards, whatever is added to them."""
+        far = torch.stack([self.jumps, -self.falls]) / LARGE
+        return not (far - self.slopes).abs().max() > ROUNDING * self.slopes.abs().max()
 
     @cached_property
-    def is_scale_free(self) -> bool:
-        """Whether it is the same in other units of reward."""
-        return not matters(difference(self.psi, self.tripled))
+    def is_homogeneous(self) -> bool:
+        """Whether Ψ is in the same units as rewards."""
+        return not matters(difference(3 * self.psi, self.tripled))
 
     @cached_property
     def own(self) -> Tensor:
@@ -112,7 +109,11 @@ class Portrait:
 
     def rewards_count(self, *where: str) -> bool:
         """Whether Ψ depends on rewards that stand in one of these relations to it."""
-        return any(self.depends_on(self.jumps, self.relation[w]) for w in where)
+        return any(
+            self.depends_on(change, self.relation[w])
+            for w in where
+            for change in (self.jumps, self.falls)
+        )
 
 
 def of_own_row(effects: Tensor) -> Tensor:
@@ -131,21 +132,19 @@ def portrait(psi: Psi, problem: CheckProblem, seed: int = 0) -> Portrait:
     generator = torch.Generator().manual_seed(seed)
     t = problem.draw(1, seed)
     rows, steps = t.mask.shape[1:]
-    noise, other = (
-        torch.randn(t.mask.shape, generator=generator) * t.mask + 0.5 * t.mask for _ in range(2)
-    )
+    noise = (0.5 + torch.randn(t.mask.shape, generator=generator)) * t.mask
     t = dataclasses.replace(t, reward=noise)
     one_each = torch.eye(rows * steps).view(-1, rows, steps) * t.mask
-    last = one_each.view(rows, steps, rows, steps)[torch.arange(rows), t.mask[0].sum(-1) - 1]
+    lengths = t.mask[0].sum(-1)
+    last = one_each.view(rows, steps, rows, steps)[torch.arange(rows), lengths - 1]
+    last = last * (lengths > 1).view(-1, 1, 1)
     unpaid = noise * (1 - last)
     variants = [
         _with(t, reward=noise),
         _with(t, reward=noise + SMALL * one_each),
         _with(t, reward=noise + LARGE * one_each),
+        _with(t, reward=noise - LARGE * one_each),
         _with(t, reward=3 * noise),
-        _with(t, reward=noise + other),
-        _with(t, reward=other),
-        _with(t, reward=noise + 3 * t.mask),
         _with(t, action=(t.action + one_each.long()) % problem.mdp.num_actions),
         _other_state(t, one_each.long(), problem.mdp.num_states),
         _with(t, log_prob=t.log_prob - one_each),
@@ -154,7 +153,7 @@ def portrait(psi: Psi, problem: CheckProblem, seed: int = 0) -> Portrait:
     ]
     together = _joined(variants)
     found = psi_of(psi, together).split([len(v.mask) for v in variants])
-    base, small, large, tripled, summed, others, shifted, action, state, log_prob, paid, cut = found
+    base, small, high, low, tripled, action, state, log_prob, paid, cut = found
 
     def effects(changed: Tensor) -> Tensor:
         return (changed - base).permute(1, 2, 0).unflatten(-1, (rows, steps)) * t.mask[0][
@@ -165,23 +164,23 @@ def portrait(psi: Psi, problem: CheckProblem, seed: int = 0) -> Portrait:
         t,
         base[0],
         effects(small) / SMALL,
-        effects(large),
+        effects(high),
+        effects(low),
         tripled[0],
-        summed[0] - others[0],
-        shifted[0],
         effects(action),
         effects(state),
         effects(log_prob),
-        ((cut - paid) * ~last.bool()).permute(1, 2, 0),
+        ((cut - paid) * ~last.bool()).diagonal().T,
     )
 
 
 def _with(t: Trajectories, **columns: Tensor) -> Trajectories:
     """As many replicas as the new columns have, otherwise the same."""
     count = max(len(c) for c in columns.values())
-    return dataclasses.replace(
-        t.map(lambda x: x.expand(count, *x.shape[1:]), t.group_size), **columns
-    )
+    all_columns: dict[str, Any] = {
+        name: x.expand(count, *x.shape[1:]) for name, x in vars(t).items() if isinstance(x, Tensor)
+    }
+    return Trajectories(**(all_columns | columns), group_size=t.group_size)
 
 
 def _other_state(t: Trajectories, where: Tensor, states: int) -> Trajectories:
@@ -203,9 +202,9 @@ def _without(t: Trajectories, last: Tensor) -> Trajectories:
 
 def _joined(parts: list[Trajectories]) -> Trajectories:
     """All replicas of all of them."""
-    columns = {
+    columns: dict[str, Any] = {
         name: torch.cat([getattr(p, name) for p in parts])
         for name, value in vars(parts[0]).items()
         if isinstance(value, Tensor)
     }
-    return dataclasses.replace(parts[0], **columns)
+    return Trajectories(**columns, group_size=parts[0].group_size)

@@ -87,7 +87,11 @@ def padding(psi: Psi, t: Trajectories, *, nan: bool = False) -> float:
 
 
 def written_arguments(psi: Psi, t: Trajectories) -> tuple[str, ...]:
-    """Names of the tensors that a call changes; for a function in this process."""
+    """Names of the tensors that a call changes; for a function in this process.
+
+    Padding is changed, too, if it is written to.
+    """
+    t = _garbage(t, nan=False)
     copy = t.map(lambda x: x.clone(), t.group_size)
     psi(copy)
     return tuple(
