@@ -398,6 +398,8 @@ def _episodes_left_out(look: _Look) -> Finding | None:
 
 def _moving_baseline(look: _Look) -> Finding | None:
     """A baseline that follows a large change of its own episode's rewards from step t on."""
+    if look.factor is not None:
+        return None
     p, steps = look.portrait, look.own.shape[1]
     follows = min(
         max(
