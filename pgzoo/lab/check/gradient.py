@@ -292,7 +292,7 @@ def _sample(psi: Psi, problem: CheckProblem, batches: int, seed: int, gamma: flo
     t = problem.draw(batches, seed)
     values = checked_psi("the estimator", psi(_copy(t)), t)
     weights, means = _controls(problem, t, gamma)
-    controls = torch.stack([problem.estimates(t, w).flatten(2) for w in weights])
+    controls = problem.estimates(t, torch.stack(weights)).flatten(3)
     return _Sample(problem.estimates(t, values).flatten(2), controls, means)
 
 
@@ -351,9 +351,9 @@ def _reduced(sample: _Sample, coefficients: Tensor | None) -> Floats:
     """Estimates with the same mean and less noise, ``[M, T·n·A]``."""
     if coefficients is None:
         return sample.own.flatten(1).numpy()
-    known = sample.controls - sample.means.unsqueeze(1)
-    out = sample.own - torch.einsum("fmtx,ft->mtx", known, coefficients)
-    return out.flatten(1).numpy()
+    explained = torch.einsum("fmtx,ft->mtx", sample.controls, coefficients)
+    mean = torch.einsum("ftx,ft->tx", sample.means, coefficients)
+    return (sample.own - explained + mean).flatten(1).numpy()
 
 
 def _compare(problem: CheckProblem, reduced: Floats, gradient: Tensor, looks: int) -> Comparison:

@@ -3,6 +3,7 @@ import dataclasses
 import pytest
 import torch
 
+from pgzoo.errors import UsageError
 from pgzoo.lab.check import check_problems, probes
 from tests.lab.check import estimators as e
 
@@ -22,7 +23,7 @@ def test_padding_that_is_multiplied_by_zero():
         return (t.reward * t.mask).sum(-1, keepdim=True).expand(t.mask.shape)
 
     assert probes.padding(product, T) < 1e-5
-    with pytest.raises(probes.UsageError, match="finite"):
+    with pytest.raises(UsageError, match="finite"):
         probes.padding(product, T, nan=True)
 
 
