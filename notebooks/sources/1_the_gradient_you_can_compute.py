@@ -625,7 +625,7 @@ heights = expected_return(machine, table, plane, horizon=horizon, gamma=gamma).v
 arrows = exact_gradient(machine, table, plane, horizon=horizon, gamma=gamma).view(*x.shape, 2, 2)
 path = walk[:, :, RUN] - walk[:, :, PAUSE]
 lengths = arrows.flatten(2).norm(dim=-1)  # of the arrows, row by row of the figure
-assert lengths[:, 0].max() < 0.2 * lengths[:, 40].min()
+assert (lengths[:, 0] < 0.4 * lengths[:, 40]).all()  # at x = −5 and x = 0
 
 fig, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
 contours = axes.contourf(x, y, heights, 20, cmap="cividis")
