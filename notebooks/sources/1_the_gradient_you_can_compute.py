@@ -376,7 +376,9 @@ assert abs(J_forwards - start @ V[0]) < 1e-4
 # In words: raising the preference for b takes probability from all other actions, in proportion to
 # what they have, and gives it to b.
 #
-# **Exercise 4.**
+# **Exercise 4.** For every state this is a small matrix, A × A. It is the only place where the
+# form of the policy enters the gradient: another kind of policy has another derivative, and all
+# else stays.
 
 
 # %% tags=["exercise", "softmax_derivative"]
@@ -405,9 +407,18 @@ course.check("softmax_derivative", softmax_derivative)
 #   + \gamma \sum_a \pi(a|s) \sum_{s'} p(s'|s,a)\, \nabla V_{t+1}(s').$$
 #
 # The first term is what changes because we act differently *now*. Call it g_t(s). The second is the
-# same question one step later, times γ, averaged over where we are then. Put the equation into
-# itself: each step later brings one more factor γ and one more step of the distribution. With
-# ∇V_H = 0, nothing is left over after H steps, and averaged over the start this is
+# same question one step later. Average over the start, and use that
+# Σ_s d_0(s) Σ_a π(a|s) p(s'|s,a) is d_1(s'):
+#
+# $$\nabla J = \sum_s d_0(s)\, \nabla V_0(s)
+#   = \sum_s d_0(s)\, g_0(s) + \gamma \sum_{s'} d_1(s')\, \nabla V_1(s').$$
+#
+# For ∇V_1 use the same equation again. Each time there is one more factor γ and one more step of d:
+#
+# $$\nabla J = \sum_s d_0(s)\, g_0(s) + \gamma \sum_s d_1(s)\, g_1(s)
+#   + \gamma^2 \sum_s d_2(s)\, g_2(s) + \dots$$
+#
+# It ends with ∇V_H = 0. Written as one sum, this is
 #
 # $$\nabla J(\theta) = \sum_{t<H} \gamma^t \sum_s d_t(s) \sum_a \nabla\pi_\theta(a|s)\, Q_t(s,a).$$
 #
