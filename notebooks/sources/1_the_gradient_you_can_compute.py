@@ -589,9 +589,14 @@ for cool in (PAUSE, RUN):
         best_fixed = max(best_fixed, J)
         print(f"  cool: {['pause', 'run'][cool]:5}  hot: {['pause', 'run'][hot]:5}  {J:.3f}")
 
-V = torch.zeros(2)
+V, when_hot = torch.zeros(2), []
 for _ in range(horizon):
-    V = (reward + gamma * transition @ V).amax(-1)
+    Q = reward + gamma * transition @ V
+    V = Q.amax(-1)
+    when_hot.insert(0, ["pause", "run"][Q[HOT].argmax()])
+print("best for a hot machine, step by step:", *when_hot)
+assert when_hot[0] == "pause"
+assert when_hot[-1] == "run"
 print(f"J of the climber {returns[-1]:.3f}; with a clock, the best is {start @ V:.3f}")
 assert best_fixed + 0.05 < returns[-1] < start @ V
 
@@ -615,10 +620,10 @@ plt.show()
 
 # %% [markdown]
 # Two things are worth a second look. The climber is better than every policy without chance: it
-# runs a hot machine *sometimes*. A policy with a clock would pause early and run late; without
-# one, chance is the best it can do. It is often said that an optimal policy needs no randomness.
-# That holds for policies that see the whole state, and for a finite horizon the clock is a part of
-# the state.
+# runs a hot machine *sometimes*. The best policy with a clock lets it pause early and run late;
+# without one, chance is the best it can do. It is often said that an optimal policy needs no
+# randomness. That holds for policies that see the whole state, and for a finite horizon the clock
+# is a part of the state.
 #
 # And the last part of the way is slow. The next section shows why.
 
@@ -655,7 +660,8 @@ plt.show()
 # %% [markdown]
 # On the right the arrows vanish because nothing is left to be gained. On the left they become short
 # as well, though J is at its lowest there. A softmax that is sure of itself hardly moves: every
-# derivative has the factor π(a|s), and an action that is never taken is never reconsidered.
+# derivative has the factor π(a|s), and an action that is hardly ever taken is
+# hardly ever reconsidered.
 #
 # <details><summary>Question. Someone starts at x = y = −6: running has probability 0.0025. Before
 # you run the next cell: how many times as many steps as from the coin do you expect until J
@@ -777,8 +783,8 @@ plt.show()
 # <details><summary>Question. For which γ is there no difference between ∇J and B? For which
 # policies does it not matter where one ends?</summary>
 #
-# For γ = 1, since all γ^t are 1. And for every policy that can act best at every state *and step*
-# at once: then all advantages of the best policy's actions are zero or negative at every t, and no
+# For γ = 1, since all γ^t are 1. And where one policy is best at every state *and step* at once:
+# then all advantages of the best policy's actions are zero or negative at every t, and no
 # weighting of the steps changes that. Weights matter where steps disagree, as they do here for a
 # hot machine.
 #
