@@ -134,8 +134,10 @@ def discounted_return(reward, gamma):
 course.check("discounted_return", discounted_return)
 
 # %% [markdown]
-# <details><summary>Question. An episode pays 1 at every one of infinitely many steps. What is its
-# return for γ = 0.9? How many steps does a discount of 0.9 look ahead, roughly?</summary>
+# **Question.** An episode pays 1 at every one of infinitely many steps. What is its return for γ =
+# 0.9? How many steps does a discount of 0.9 look ahead, roughly?
+#
+# <details><summary>Answer</summary>
 #
 # 1 + 0.9 + 0.81 + … = 1/(1 − 0.9) = 10. So the return weighs rewards as if about ten steps counted
 # in full: 1/(1 − γ) is called the *effective horizon*. For γ = 0.99 it is 100.
@@ -285,8 +287,9 @@ assert A[0, HOT, RUN] < A[-1, HOT, RUN]
 plt.show()
 
 # %% [markdown]
-# <details><summary>Question. Why is running a hot machine worth so much more at the last step than
-# at the first?</summary>
+# **Question.** Why is running a hot machine worth so much more at the last step than at the first?
+#
+# <details><summary>Answer</summary>
 #
 # At the last step there is no future that a broken machine could cost. At the first one, breaking
 # costs all that could have been earned in eleven more steps. The picture also shows that values
@@ -342,7 +345,9 @@ print(f"still going on at the last step: {d[-1].sum():.2f}")
 plt.show()
 
 # %% [markdown]
-# <details><summary>Question. J can be read off d as well, without any V. How?</summary>
+# **Question.** J can be read off d as well, without any V. How?
+#
+# <details><summary>Answer</summary>
 #
 # The expected reward at step t is Σ_s d_t(s) Σ_a π(a|s) r(s,a), and it counts γ^t:
 #
@@ -504,8 +509,9 @@ assert torch.allclose(by_theorem, by_differences, atol=1e-3)
 assert torch.allclose(by_theorem.flatten(), by_autograd.flatten().float(), atol=1e-4)
 
 # %% [markdown]
-# <details><summary>Question. In each state the two numbers are each other's negative. Why must
-# they be?</summary>
+# **Question.** In each state the two numbers are each other's negative. Why must they be?
+#
+# <details><summary>Answer</summary>
 #
 # Adding the same number to all preferences of a state does not change the softmax, so it does not
 # change J. The derivative in that direction is the sum of the state's entries, and it is zero. So
@@ -514,8 +520,10 @@ assert torch.allclose(by_theorem.flatten(), by_autograd.flatten().float(), atol=
 #
 # </details>
 #
-# <details><summary>Question. In the theorem, replace Q_t(s,a) by Q_t(s,a) − 100. What changes? What
-# if the number depends on s?</summary>
+# **Question.** In the theorem, replace Q_t(s,a) by Q_t(s,a) − 100. What changes? What if the
+# number depends on s?
+#
+# <details><summary>Answer</summary>
 #
 # Nothing, both times: Σ_a ∇π(a|s) b(s) = b(s) ∇ Σ_a π(a|s) = b(s) ∇1 = 0. With b = V_t this says
 # that the advantage may stand in the place of Q. The cell below tries it. Chapter 3 is about what
@@ -663,9 +671,10 @@ plt.show()
 # derivative has the factor π(a|s), and an action that is hardly ever taken is
 # hardly ever reconsidered.
 #
-# <details><summary>Question. Someone starts at x = y = −6: running has probability 0.0025. Before
-# you run the next cell: how many times as many steps as from the coin do you expect until J
-# reaches 8? </summary>
+# **Question.** Someone starts at x = y = −6: running has probability 0.0025. Before you run the
+# next cell: how many times as many steps as from the coin do you expect until J reaches 8?
+#
+# <details><summary>Answer</summary>
 #
 # At first the gradient for cool is smaller by about π(run)/0.25 = 1/100. While it is, progress is
 # that slow. The cell counts.
@@ -769,7 +778,9 @@ plt.show()
 # So leaving out γ^t is not a matter of scale. Here it loses little, since both policies are good.
 # Nota & Thomas construct a case in which it ends at the worst policy.
 #
-# <details><summary>Question. Why does practically all code leave it out?</summary>
+# **Question.** Why does practically all code leave it out?
+#
+# <details><summary>Answer</summary>
 #
 # With γ^t, late steps hardly count: for γ = 0.99, step 500 has a weight below 0.007. An agent that
 # plays episodes of 500 steps would learn next to nothing from the second half, though we usually
@@ -780,8 +791,10 @@ plt.show()
 #
 # </details>
 #
-# <details><summary>Question. For which γ is there no difference between ∇J and B? For which
-# policies does it not matter where one ends?</summary>
+# **Question.** For which γ is there no difference between ∇J and B? For which policies does it not
+# matter where one ends?
+#
+# <details><summary>Answer</summary>
 #
 # For γ = 1, since all γ^t are 1. And where one policy is best at every state *and step* at once:
 # then all advantages of the best policy's actions are zero or negative at every t, and no
