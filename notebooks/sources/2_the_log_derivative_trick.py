@@ -340,14 +340,14 @@ estimates = {
 }
 
 # %%
-blocks, variance = 20, {}
+blocks, variance, half = 20, {}, {}
 for name, estimate in estimates.items():
     estimate = estimate.flatten(1).float()
     error = (estimate.mean(0) - truth.flatten()) / (estimate.std(0) / len(estimate) ** 0.5)
     variance[name] = estimate.view(blocks, -1, 4).var(1).sum(-1)  # in each of 20 blocks
     print(f"{name:21} mean off by at most {error.abs().max():.1f} standard errors, ", end="")
-    half = 2.09 * variance[name].std() / blocks**0.5
-    print(f"variance {variance[name].mean():.2f} ± {half:.2f}")
+    half[name] = stats.t.ppf(0.975, blocks - 1) * variance[name].std() / blocks**0.5
+    print(f"variance {variance[name].mean():.3g} ± {half[name]:.2g}")
     assert error.abs().max() < 4.5
 
 assert variance["whole return"].mean() > 1.3 * variance["return-to-go"].mean()
@@ -356,8 +356,8 @@ assert variance["return-to-go"].mean() > 2 * variance["all actions, exact Q"].me
 # %%
 fig, axes = plt.subplots(figsize=(7, 2.4), layout="constrained")
 means = [v.mean() for v in variance.values()]
-halves = [2.09 * v.std() / blocks**0.5 for v in variance.values()]
-axes.barh(list(variance), means, xerr=halves, color=[COLOURS[0], COLOURS[4], COLOURS[2]], capsize=4)
+colours = [COLOURS[0], COLOURS[4], COLOURS[2]]
+axes.barh(list(variance), means, xerr=list(half.values()), color=colours, capsize=4)
 axes.set(
     xlabel="variance of one episode's estimate, with 95% interval", title="Same mean, less noise"
 )
@@ -603,15 +603,17 @@ assert first[1] < last[1] - 1
 # %% [markdown]
 # ## CartPole
 #
-# A pole stands on a cart, and you push the cart left or right, 50 times a second. Every step pays
-# 1. The episode ends when the pole has fallen, or after 500 steps. There is no array of
-# transitions here: the state is four real numbers. So the policy is a network that turns them into
-# two preferences.
+# A pole stands on a cart, and you push the cart left or right, 50 times a second. Every step pays a
+# reward of one, until the pole has fallen or 500 steps are over. There is no array of transitions
+# here: the state is four real numbers. So the policy is a network that turns them into two
+# preferences.
 #
 # `pgzoo.train` takes a function from trajectories to Ψ, here yours. It trains ten seeds side by
-# side, which are ten independent networks, and gives each of them 100,000 steps. Two things beside
-# the formula serve training alone: Ψ is divided by its spread in the batch, so that one step size
-# suits all, and the optimiser is Adam. γ = 1.
+# side, which are ten independent networks, and gives each of them 100,000 steps. Three things
+# beside the formula serve training alone: Ψ is divided by its root mean square in the batch, and
+# the sum by the number of steps in it, so that one step size suits all; and the optimiser is Adam.
+# The two divisors are common to the whole batch: they change the length of an estimate, not its
+# direction. γ = 1.
 
 
 # %%
@@ -652,8 +654,9 @@ assert p < 0.01
 assert np.median(final["return-to-go"]) > np.median(final["whole return"]) + 50
 
 # %% [markdown]
-# One line of mathematics, and the same number of steps buys a far better policy. Not because its
-# gradient is another one: the mean is the same. Only its noise is less.
+# One line of mathematics, and the same number of steps buys a far better policy. Not because it
+# points elsewhere: by the section above, dropping the past leaves the mean of the estimate as it
+# is. What it takes away is noise.
 #
 # And yet even the better one is not at 500. Chapter 3 goes on from here.
 #
