@@ -76,7 +76,7 @@ def same(a, b):
         np.int64(3),
         make_trajectories([[2, 3]]),
     ],
-    ids=repr,
+    ids=lambda data: type(data).__name__,
 )
 def test_plain_data_come_back_as_they_were(data):
     assert same(there_and_back(data), data)
