@@ -12,6 +12,7 @@ from torch import Generator, Tensor
 from pgzoo.course.answer import Answer
 from pgzoo.course.exercise import Args, Exercise
 from pgzoo.course.expect import Wrong, numbers, of_shape, same
+from pgzoo.course.padding import mask_of, with_padding
 
 PADDING = "padding belongs into no sum, no mean and no count"
 Index = NDArray[np.int64]
@@ -19,16 +20,6 @@ Index = NDArray[np.int64]
 
 def _normal(g: Generator, *shape: int) -> Tensor:
     return torch.randn(*shape, generator=g, dtype=torch.float64)
-
-
-def _ragged(lengths: tuple[int, ...]) -> Tensor:
-    """True on the first tokens of each row, ``[B, L]``."""
-    return torch.arange(max(lengths) + 1) < torch.tensor(lengths)[:, None]
-
-
-def _spoilt(x: Tensor, mask: Tensor) -> Tensor:
-    """The same with NaN where there is no token."""
-    return torch.where(mask, x, torch.nan)
 
 
 # ------------------------------------------------------------------------------ group_standardize
@@ -123,11 +114,11 @@ def _mean_less_return(returns: Tensor, group_size: int, eps: float) -> Tensor:
 
 def _responses(g: Generator) -> Iterator[Args]:
     for prompts, lengths in (
-        ([7, 4, 7, 4, 7], (3, 1, 2, 4, 4)),
-        ([2, 0, 0, 1, 2, 1, 2, 0], (2, 5, 1, 3, 4, 2, 1, 3)),
-        ([5, 5, 5, 5], (1, 2, 3, 2)),
+        ([7, 4, 7, 4, 7], [3, 1, 2, 4, 4]),
+        ([2, 0, 0, 1, 2, 1, 2, 0], [2, 5, 1, 3, 4, 2, 1, 3]),
+        ([5, 5, 5, 5], [1, 2, 3, 2]),
     ):
-        mask = _ragged(lengths)
+        mask = mask_of(lengths)
         yield _normal(g, *mask.shape), mask, np.array(prompts)
 
 
@@ -165,7 +156,7 @@ def _padding_of_rewards(answer: Answer, g: Generator) -> None:
     for rewards, mask, index in _responses(g):
         clean = numbers(answer(torch.where(mask, rewards, 0), mask, index))
         same(clean[~mask], torch.zeros(int((~mask).sum())), "the padding of the result")
-        same(answer(_spoilt(rewards, mask), mask, index), clean)
+        same(answer(with_padding(rewards, mask), mask, index), clean)
 
 
 @advantages_by_prompt.property(
@@ -268,8 +259,8 @@ def _one_prompt(rewards: Tensor, mask: Tensor, index: Index) -> Tensor:
 
 
 def _discounted(g: Generator) -> Iterator[Args]:
-    for lengths, gamma in (((3, 1, 4), 0.5), ((2, 5), 0.9), ((1, 3, 2, 6), 0.7)):
-        mask = _ragged(lengths)
+    for lengths, gamma in (([3, 1, 4], 0.5), ([2, 5], 0.9), ([1, 3, 2, 6], 0.7)):
+        mask = mask_of(lengths)
         yield _normal(g, *mask.shape), mask, gamma
 
 
@@ -294,14 +285,14 @@ def _shape_of_returns_to_go(answer: Answer, g: Generator) -> None:
 def _scores_by_hand(answer: Answer, g: Generator) -> None:
     rewards = torch.tensor([[0.0, 0.0, 1.0], [-1.0, 0.0, 0.0]])
     expected = [[0.5, 0.5, 0.5], [-1.5, 0.0, 0.0]]
-    same(answer(rewards, _ragged((3, 1))[:, :3], 1.0), expected)
+    same(answer(rewards, mask_of([3, 1]), 1.0), expected)
 
 
 @whitened_returns.property("rewards 0, 0, 4 and 1 at γ = 0.5: returns 1, 2, 4 and 1, whitened")
 def _discount_by_hand(answer: Answer, g: Generator) -> None:
     rewards = torch.tensor([[0.0, 0.0, 4.0], [1.0, 0.0, 0.0]])
     expected = torch.tensor([[-1.0, 0.0, 2.0], [-1.0, 0.0, 0.0]]) / 2**0.5
-    same(answer(rewards, _ragged((3, 1))[:, :3], 0.5), expected)
+    same(answer(rewards, mask_of([3, 1]), 0.5), expected)
 
 
 @whitened_returns.property(
@@ -313,7 +304,7 @@ def _padding_of_returns(answer: Answer, g: Generator) -> None:
     for rewards, mask, gamma in _discounted(g):
         clean = numbers(answer(torch.where(mask, rewards, 0), mask, gamma))
         same(clean[~mask], torch.zeros(int((~mask).sum())), "the padding of the result")
-        same(answer(_spoilt(rewards, mask), mask, gamma), clean)
+        same(answer(with_padding(rewards, mask), mask, gamma), clean)
         wider = answer(*(torch.nn.functional.pad(x, (0, 3)) for x in (rewards, mask)), gamma)
         same(numbers(wider)[:, : mask.shape[1]], clean)
 
@@ -404,8 +395,8 @@ def _mean_less_returns(rewards: Tensor, mask: Tensor, gamma: float) -> Tensor:
 
 
 def _scored(g: Generator) -> Iterator[Args]:
-    for lengths, beta in (((3, 1, 4), 0.1), ((2, 5), 0.5), ((1, 3, 2), 2.0)):
-        mask = _ragged(lengths)
+    for lengths, beta in (([3, 1, 4], 0.1), ([2, 5], 0.5), ([1, 3, 2], 2.0)):
+        mask = mask_of(lengths)
         scores, log_prob = _normal(g, len(lengths)), -_normal(g, *mask.shape).exp()
         yield scores, log_prob, log_prob + _normal(g, *mask.shape), mask, beta
 
@@ -442,7 +433,7 @@ def _padding_of_penalty(answer: Answer, g: Generator) -> None:
     for scores, log_prob, reference, mask, beta in _scored(g):
         clean = numbers(answer(scores, log_prob, reference, mask, beta))
         same(clean[~mask], torch.zeros(int((~mask).sum())), "the padding of the result")
-        spoilt = (_spoilt(x, mask) for x in (log_prob, reference))
+        spoilt = (with_padding(x, mask) for x in (log_prob, reference))
         same(answer(scores, *spoilt, mask, beta), clean)
 
 
@@ -590,8 +581,8 @@ MODES = ("sum", "step-mean", "trajectory-mean")
 
 
 def _losses(g: Generator) -> Iterator[Args]:
-    for lengths in ((3, 1, 4), (2, 5)):
-        mask = _ragged(lengths)
+    for lengths in ([3, 1, 4], [2, 5]):
+        mask = mask_of(lengths)
         x = _normal(g, *mask.shape)
         for mode in MODES:
             yield x, mask, mode
@@ -618,7 +609,7 @@ def _one_number(answer: Answer, g: Generator) -> None:
 def _means_by_hand(answer: Answer, g: Generator) -> None:
     x = torch.tensor([[1.0, 2.0, 3.0], [10.0, 0.0, 0.0]])
     for mode, expected in zip(MODES, (8.0, 4.0, 6.0), strict=True):
-        same(answer(x, _ragged((3, 1))[:, :3], mode), expected, f"the {mode}")
+        same(answer(x, mask_of([3, 1]), mode), expected, f"the {mode}")
 
 
 @aggregate_loss.property(
@@ -629,7 +620,7 @@ def _means_by_hand(answer: Answer, g: Generator) -> None:
 def _padding_of_terms(answer: Answer, g: Generator) -> None:
     for x, mask, mode in _losses(g):
         clean = numbers(answer(torch.where(mask, x, 0), mask, mode))
-        same(answer(_spoilt(x, mask), mask, mode), clean, f"the {mode}")
+        same(answer(with_padding(x, mask), mask, mode), clean, f"the {mode}")
         wider = (torch.nn.functional.pad(y, (0, 3)) for y in (x, mask))
         same(answer(*wider, mode), clean, f"the {mode}")
 
