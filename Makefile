@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-ray lint bench results claims readme notebooks clean
+.PHONY: demo test test-ray test-browser lint bench results claims readme notebooks book clean
 
 demo: .venv/installed
 	@echo "Training REINFORCE, then REINFORCE with a baseline: CartPole-v1, ten seeds each."
@@ -21,6 +21,9 @@ test: lint
 test-ray: .venv/installed-test .venv/installed-ray
 	$(BIN)/python -m pytest tests/learning/test_on_ray.py
 
+test-browser: .venv/installed-test .venv/installed-browser
+	$(BIN)/python -m pytest tests/browser
+
 lint: .venv/installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -37,14 +40,19 @@ results: .venv/installed
 claims: .venv/installed
 	$(BIN)/python benchmarks/claims.py
 
-readme: .venv/installed
+readme: .venv/installed-course
 	$(BIN)/python benchmarks/results.py --table-only
+	$(BIN)/python notebooks/build.py --tables
 
 notebooks: .venv/installed-course
 	$(BIN)/python notebooks/build.py $(CHAPTER)
 
+book: .venv/installed-book
+	$(BIN)/python -m sphinx -E -W --keep-going -q -c book -d book/_build/doctrees . book/_build/html
+	@echo "The book is book/_build/html/index.html: open it in a browser."
+
 clean:
-	rm -rf .venv build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv build book/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -o -name '*.egg-info' | xargs rm -rf
 
 .venv/bin/python:

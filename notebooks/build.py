@@ -1,7 +1,8 @@
 """Make the course's notebooks from their sources.
 
-    python notebooks/build.py        all chapters
-    python notebooks/build.py 3      one
+    python notebooks/build.py             all chapters
+    python notebooks/build.py 3           one
+    python notebooks/build.py --tables    the tables of README.md and TEACHING.md alone
 
 A chapter is a script in jupytext's percent format, ``sources/N_name.py``. Of it come:
 
@@ -40,8 +41,12 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
 from nbformat import NotebookNode
 
+from pgzoo.course.api import recognised_mistakes
+from pgzoo.course.chapters import EXERCISES
+
 HERE = Path(__file__).parent
 SOURCES, SOLUTIONS, STUDENT = HERE / "sources", HERE / "solutions", HERE / "student"
+PAGES = [HERE / "README.md", HERE / "TEACHING.md"]
 BEGIN, END = "### BEGIN SOLUTION", "### END SOLUTION"
 NAME = re.compile(r"\d+_[a-z][a-z0-9_]*")
 LEAST_EXERCISES = 4
@@ -207,6 +212,7 @@ def check_chapter(chapter: Chapter) -> None:
             raise IllFormedError(
                 f'No cell after exercise {name} calls course.check("{name}", {name}).'
             )
+    title(chapter.notebook)
     for name, solution in leaks(chapter):
         raise IllFormedError(
             f"The solution of exercise {name} can be read elsewhere in the student notebook:\n"
@@ -390,13 +396,58 @@ def build(path: Path) -> Execution:
     return execution
 
 
+def title(notebook: NotebookNode) -> str:
+    """A chapter's title: its first heading."""
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown" and cell.source.startswith("# "):
+            return cell.source.partition("\n")[0].removeprefix("# ").strip()
+    raise IllFormedError("Expected a cell that begins with the chapter's title, as in `# Title`.")
+
+
+def table_of_chapters() -> str:
+    """The chapters and their exercises, for the course's page."""
+    lines = ["| chapter | exercises |", "|---|---|"]
+    for path in sources():
+        chapter = read(path)
+        exercises = ", ".join(f"`{name}`" for name in chapter.exercises())
+        link = f"[{title(chapter.notebook)}]({SOLUTIONS.name}/{chapter.name}.ipynb)"
+        lines.append(f"| {link} | {exercises} |")
+    return "\n".join(lines)
+
+
+def list_of_exercises() -> str:
+    """What every exercise asks, when it is right and which mistakes it knows, for teachers."""
+    titles = {number(path): title(read(path).notebook) for path in sources()}
+    lines = []
+    for exercise in EXERCISES.values():
+        if exercise.chapter in titles:
+            lines += [f"### {titles.pop(exercise.chapter)}", ""]
+        mistakes = ", ".join(f"`{name}`" for name in recognised_mistakes(exercise))
+        lines += [f"**`{exercise.name}`** {exercise.task}", ""]
+        lines += [f"- {held.says}" for held in exercise.properties]
+        lines += [f"- mistakes with a name: {mistakes}", ""]
+    return "\n".join(lines).strip()
+
+
+def with_tables(page: str) -> str:
+    """A page's text with what the code can say put between its markers."""
+    for name, text in (("chapters", table_of_chapters), ("exercises", list_of_exercises)):
+        begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+        if begin in page:
+            before, rest = page.split(begin)
+            page = f"{before}{begin}{text()}\n{end}{rest.split(end)[1]}"
+    return page
+
+
 @click.command()
 @click.argument("chapters", nargs=-1, type=int)
-def main(chapters: tuple[int, ...]) -> None:
-    """Make the notebooks of CHAPTERS, by number, or of all."""
+@click.option("--tables", is_flag=True, help="The tables of the pages alone.")
+def main(chapters: tuple[int, ...], tables: bool) -> None:
+    """Make the notebooks of CHAPTERS, by number, or of all, and the tables of the pages."""
     failed = False
     try:
-        chosen = [path for path in sources() if not chapters or number(path) in chapters]
+        wanted = chapters or tuple(map(number, [] if tables else sources()))
+        chosen = [path for path in sources() if number(path) in wanted]
     except IllFormedError as error:
         raise click.ClickException(str(error)) from None
     missing = set(chapters) - {number(path) for path in chosen}
@@ -409,6 +460,8 @@ def main(chapters: tuple[int, ...]) -> None:
         except IllFormedError as error:
             click.echo(str(error), err=True)
             failed = True
+    for page in PAGES:
+        page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
     sys.exit(failed)
 
 

@@ -4,6 +4,8 @@ from .compare.result import Comparison as Comparison
 from .errors import UsageError as UsageError
 from .lab.api import LabResult as LabResult
 from .lab.api import measure as measure
+from .lab.check.api import check as check
+from .lab.check.result import Check as Check
 from .learning.loop import TrainingInterrupted as TrainingInterrupted
 from .learning.progress import Report as Report
 from .learning.run import Run as Run

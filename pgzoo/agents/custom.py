@@ -106,19 +106,31 @@ def custom_agent(source: str | Callable[..., Any]) -> type[Custom]:
     Raises:
         UsageError: if the file or the function is not there, or cannot be loaded.
     """
+    name, function = named_function(source)
     if callable(source):
-        name = getattr(source, "__name__", type(source).__name__)
         if name in zoo():
             raise UsageError(f"Expected another name than {name} for a function: the zoo has it.")
-        path = Path(inspect.getsourcefile(source) or "") if inspect.isfunction(source) else Path()
-        function, digest = _with_clear_errors(path, name, source), _digest_of_function(source)
+        digest = _digest_of_function(source)
     else:
-        name = source
-        file, _, function_name = source.rpartition(":")
-        function = _load_function(Path(file), function_name)
-        digest = digest_of_file(Path(file))
+        digest = digest_of_file(Path(source.rpartition(":")[0]))
     fields = {"estimator": staticmethod(function), "name": name, "sha256": digest}
     return dataclasses.dataclass(frozen=True, kw_only=True)(type("Custom", (Custom,), fields))
+
+
+def named_function(source: str | Callable[..., Any]) -> tuple[str, Estimator]:
+    """A function, or that of ``FILE.py:FUNCTION``, and its name.
+
+    What it raises when it is called becomes a ``UsageError`` that says where.
+
+    Raises:
+        UsageError: as ``custom_agent``.
+    """
+    if not callable(source):
+        file, _, name = source.rpartition(":")
+        return source, _load_function(Path(file), name)
+    path = Path(inspect.getsourcefile(source) or "") if inspect.isfunction(source) else Path()
+    name = getattr(source, "__name__", type(source).__name__)
+    return name, _with_clear_errors(path, name, source)
 
 
 def _digest_of_function(function: Callable[..., Any]) -> str | None:

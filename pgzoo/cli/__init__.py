@@ -11,6 +11,7 @@ from rich.table import Table
 
 from pgzoo import __version__
 from pgzoo.agents import AGENTS
+from pgzoo.cli.check import check
 from pgzoo.cli.compare import compare
 from pgzoo.cli.course import course
 from pgzoo.cli.flags import with_flags
@@ -66,8 +67,10 @@ def main() -> None:
     pgzoo tensorboard                         curves of all runs, side by side
     pgzoo watch runs/reinforce-CartPole-v1-1  a film: untrained beside trained
     pgzoo lab measure --env CartPole-v1       bias and variance of every estimator
+    pgzoo check my_file.py:my_psi             is an estimator of your own right?
     pgzoo plot RUN RUN                        figures that compare runs
     pgzoo course student OUT                  the course's notebooks, to be filled in
+    pgzoo course grade SUBMISSIONS            grade a class
     pgzoo list                                agents, environments, policies
     """  # noqa: D301
 
@@ -76,6 +79,7 @@ main.add_command(run)
 main.add_command(compare)
 main.add_command(course)
 main.add_command(lab)
+main.add_command(check)
 main.add_command(plot)
 main.add_command(tensorboard)
 main.add_command(watch)

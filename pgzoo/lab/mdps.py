@@ -107,6 +107,20 @@ def garnet(seed: int, states: int = 4, actions: int = 2) -> FiniteMDP:
     return FiniteMDP.from_arrays(p, reward, start, terminal=[states - 1])
 
 
+def machine() -> FiniteMDP:
+    """A machine that runs faster when hot, and may break then: two states, two actions.
+
+        cool  pause: stays cool            run: +2, hot with probability 0.7
+        hot   pause: is cool again         run: +3, breaks with probability 0.4, which is the end
+
+    Actions: 0 pauses, 1 runs. Episodes start cool. Its policies have two degrees of freedom, so all
+    of them fit into one picture. For horizons of about 12 and γ = 0.9, the best one that does not
+    know the time runs a hot machine now and then.
+    """
+    p = np.array([[[1.0, 0.0], [0.3, 0.7]], [[1.0, 0.0], [0.0, 0.6]]])
+    return FiniteMDP(p, np.array([[0.0, 2.0], [0.0, 3.0]]), np.array([1.0, 0.0]))
+
+
 def _check_number(name: str, value: int, least: int) -> None:
     if value < least:
         raise UsageError(f"Expected `{name}` to be at least {least}, got {value}.")

@@ -262,7 +262,7 @@ class Run:
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """``metrics.csv``: one line per iteration and seed."""
+        """What ``metrics.csv`` holds, one line per iteration and seed."""
         import pandas as pd
 
         if not self._folder.has_metrics:
@@ -271,7 +271,7 @@ class Run:
 
     @property
     def times(self) -> pd.DataFrame:
-        """``times.csv``: in how many seconds since the run began each iteration was over."""
+        """When each iteration was over, in seconds from the run's begin."""
         import pandas as pd
 
         return pd.DataFrame(read_times(self._folder), columns=list(HEADER))

@@ -48,6 +48,8 @@ SOURCE = (
     HEAD.lstrip() + "".join(EXERCISE.format(name=n, line=line) for n, line in NAMES.items()) + LAST
 )
 
+PAGE = "Before.\n<!-- chapters -->\nold\n<!-- end of chapters -->\nAfter.\n"
+
 
 @pytest.fixture
 def read(tmp_path):
@@ -64,6 +66,8 @@ def folder(tmp_path, monkeypatch):
     for name in ("sources", "solutions", "student"):
         monkeypatch.setattr(build, name.upper(), tmp_path / name)
     (tmp_path / "sources").mkdir()
+    (tmp_path / "page.md").write_text(PAGE, encoding="utf-8")
+    monkeypatch.setattr(build, "PAGES", [tmp_path / "page.md"])
     return tmp_path
 
 
@@ -131,6 +135,7 @@ def test_equal_cells_have_ids_of_their_own(read):
         ('check("two", two)', "two(1)", "after exercise two calls"),
         ('check("two", two)', 'check("twofold", two)', "after exercise two calls"),
         ("# # A chapter", "#", "cell 1 .*: Expected a cell to hold something"),
+        ("# # A chapter", "# A chapter", "begins with the chapter's title"),
         (LAST, "", "at least 4 exercises; found 3"),
         (LAST, LAST + LAST, "More than one exercise is named four"),
         ("# # A chapter", "# # A chapter\n#     return x + 22", "solution of exercise two can be"),
@@ -174,6 +179,11 @@ def test_both_notebooks_are_made_and_made_again_alike(folder):
     assert found[0] == found[1]
     solved = nbformat.read(folder / "solutions" / "3_demo.ipynb", as_version=4)
     assert solved.cells[-1].outputs[0].data["text/plain"] == "'four: right'"
+    assert (folder / "page.md").read_text(encoding="utf-8") == (
+        "Before.\n<!-- chapters -->\n| chapter | exercises |\n|---|---|\n"
+        "| [A chapter](solutions/3_demo.ipynb) | `one`, `two`, `three`, `four` |\n"
+        "<!-- end of chapters -->\nAfter.\n"
+    )
     learners = nbformat.read(folder / "student" / "3_demo.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in learners.cells)
 

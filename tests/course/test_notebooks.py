@@ -45,3 +45,10 @@ def test_every_notebook_has_a_source():
 def test_exercises_are_those_that_are_checked(path):
     checked = [e.name for e in EXERCISES.values() if e.chapter == build.number(path)]
     assert sorted(build.read(path).exercises()) == sorted(checked)
+
+
+@pytest.mark.parametrize("page", build.PAGES, ids=lambda page: page.name)
+def test_tables_are_of_today(page):
+    text = page.read_text(encoding="utf-8")
+    assert build.with_tables(text) == text, "make notebooks"
+    assert "<!-- end of" in text

@@ -42,6 +42,14 @@ def test_fork_by_hand():
     assert gradient(mdp, 3)[1:5].tolist() == [[0.25, -0.25]] * 4
 
 
+def test_machine_by_hand():
+    """Runs with probability 1/2: 1 at first; then 0.35 · 1.5 while hot, 0.65 · 1 while cool."""
+    mdp = mdps.machine()
+    assert value(mdp, 1) == pytest.approx(1.0)
+    assert value(mdp, 2) == pytest.approx(1.0 + 0.35 * 1.5 + 0.65)
+    assert gradient(mdp, 1).tolist() == [[-0.5, 0.5], [0.0, 0.0]]
+
+
 def test_garnets_are_random_and_repeat():
     np.testing.assert_array_equal(mdps.garnet(3).transition, mdps.garnet(3).transition)
     assert (mdps.garnet(3).reward != mdps.garnet(4).reward).any()
