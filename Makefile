@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-ray lint bench results claims readme notebooks book clean
+.PHONY: demo test test-ray test-browser lint bench results claims readme notebooks book clean
 
 demo: .venv/installed
 	@echo "Training REINFORCE, then REINFORCE with a baseline: CartPole-v1, ten seeds each."
@@ -20,6 +20,9 @@ test: lint
 
 test-ray: .venv/installed-test .venv/installed-ray
 	$(BIN)/python -m pytest tests/learning/test_on_ray.py
+
+test-browser: .venv/installed-test .venv/installed-browser
+	$(BIN)/python -m pytest tests/browser
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .

@@ -48,6 +48,7 @@ extensions = [
 ]
 
 nb_execution_mode = "off"  # notebooks are stored with their outputs, by `make notebooks`
+nb_render_markdown_format = "myst"  # for links in what cells show
 myst_enable_extensions = ["amsmath", "dollarmath"]
 myst_heading_anchors = 4
 

@@ -13,7 +13,7 @@ from setuptools import Distribution
 ROOT = Path(__file__).parents[1]
 SETUP = configparser.ConfigParser()
 SETUP.read(ROOT / "setup.cfg", encoding="utf-8")
-IMPORTED_AS = {"pillow": "PIL"}
+IMPORTED_AS = {"pillow": "PIL", "ipython": "IPython"}
 PACKAGES = {"pgzoo": ROOT, "pgzoo_envs": ROOT / "envs"}
 HANDED_OUT = ROOT / "notebooks" / "student"
 
@@ -61,7 +61,8 @@ def test_a_wheel_hands_out_the_student_notebooks(wheel, tmp_path):
 
 def test_what_is_imported_is_declared():
     extras = SETUP["options.extras_require"]
-    dependencies = f"{SETUP['options']['install_requires']} {extras['ray']} {extras['mp4']}".split()
+    wanted = [SETUP["options"]["install_requires"], *(extras[x] for x in ("ray", "mp4", "grade"))]
+    dependencies = "\n".join(wanted).split()
     declared = {re.split(r"[\[<>=~! ]", d)[0].replace("-", "_") for d in dependencies}
     imported = set()
     for package, root in PACKAGES.items():

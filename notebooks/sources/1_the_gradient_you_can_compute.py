@@ -72,6 +72,7 @@ transition[HOT, RUN, HOT] = 0.6
 
 reward = torch.tensor([[0.0, 2.0], [0.0, 3.0]])  # reward[s, a]
 start = torch.tensor([1.0, 0.0])
+breaks = 1 - transition.sum(-1)  # [s, a]: the probability that the episode ends
 
 machine = mdps.machine()  # pgzoo's laboratory has it as well: the same arrays
 assert np.allclose(machine.transition, transition)
@@ -95,8 +96,7 @@ for t in range(12):
     action = torch.multinomial(coin[state], 1, generator=g).item()
     print(f"t = {t:2}: {['cool', 'hot'][state]}, {['pause', 'run'][action]}", end=", ")
     print(f"reward {reward[state, action]:g}")
-    breaks = 1 - transition[state, action].sum()
-    chances = torch.cat([transition[state, action], breaks.view(1)])
+    chances = torch.cat([transition[state, action], breaks[state, action].view(1)])
     state = torch.multinomial(chances, 1, generator=g).item()
     if state == 2:
         print("broken: the end")
@@ -158,10 +158,8 @@ course.check("discounted_return", discounted_return)
 #
 # For few steps we can list them all.
 
+
 # %%
-breaks = 1 - transition.sum(-1)  # [s, a]
-
-
 def all_trajectories(horizon):
     """Every trajectory from a cool machine: its states and its actions.
 
@@ -626,6 +624,8 @@ plane = torch.stack([-x / 2, x / 2, -y / 2, y / 2], -1).view(-1, 4)  # θ of eve
 heights = expected_return(machine, table, plane, horizon=horizon, gamma=gamma).view(x.shape)
 arrows = exact_gradient(machine, table, plane, horizon=horizon, gamma=gamma).view(*x.shape, 2, 2)
 path = walk[:, :, RUN] - walk[:, :, PAUSE]
+lengths = arrows.flatten(2).norm(dim=-1)  # of the arrows, row by row of the figure
+assert lengths[:, 0].max() < 0.2 * lengths[:, 40].min()
 
 fig, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
 contours = axes.contourf(x, y, heights, 20, cmap="cividis")
@@ -657,6 +657,7 @@ plt.show()
 
 # %%
 sure = torch.tensor([[3.0, -3.0], [3.0, -3.0]])
+assert abs(sure.softmax(-1)[COOL, RUN] - 0.0025) < 1e-4
 steps_needed = {}
 for name, theta in (("the coin", torch.zeros(2, 2)), ("sure of pausing", sure)):
     steps = 0
@@ -753,12 +754,12 @@ plt.show()
 #
 # <details><summary>Question. Why does practically all code leave it out?</summary>
 #
-# With γ^t, late steps hardly count: for γ = 0.99, step 500 has weight 0.0066. An agent that plays
-# episodes of 500 steps would learn next to nothing from the second half, though we usually *do*
-# want good behaviour there. In practice the goal is J without discount, and γ < 1 in Q is a means
-# to reduce variance, at the price of a bias. Seen that way, c_t = 1 is a reasonable choice, but
-# then it is an approximation of ∇J for γ = 1, not the gradient of the discounted J. In pgzoo it is
-# an option (`gamma_t`), off for training.
+# With γ^t, late steps hardly count: for γ = 0.99, step 500 has a weight below 0.007. An agent that
+# plays episodes of 500 steps would learn next to nothing from the second half, though we usually
+# *do* want good behaviour there. In practice the goal is J without discount, and γ < 1 in Q is a
+# means to reduce variance, at the price of a bias. Seen that way, c_t = 1 is a reasonable choice,
+# but then it is an approximation of ∇J for γ = 1, not the gradient of the discounted J. In pgzoo
+# it is an option (`gamma_t`), off for training.
 #
 # </details>
 #

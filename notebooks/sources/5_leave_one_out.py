@@ -139,8 +139,13 @@ found = {
     for name, f in (("leave one out", leave_one_out), ("group mean", group_mean))
 }
 for name, values in found.items():
-    print(name, ", ".join(f"K={k}: {m:.3f} ± {2 * e:.3f}" for k, (m, e) in zip(sizes, values)))
-for k, (own, _), (loo, error) in zip(sizes, found["group mean"], found["leave one out"]):
+    print(
+        name,
+        ", ".join(f"K={k}: {m:.3f} ± {2 * e:.3f}" for k, (m, e) in zip(sizes, values, strict=True)),
+    )
+for k, (own, _), (loo, error) in zip(
+    sizes, found["group mean"], found["leave one out"], strict=True
+):
     assert abs(loo - 1) < 5 * error  # unbiased, as far as 20,000 batches can tell
     assert abs(own - (k - 1) / k) < 5 * error  # shorter by (K − 1)/K
     assert np.isclose(own / loo, (k - 1) / k)  # on the same episodes: exactly
@@ -150,7 +155,7 @@ fig, ax = plt.subplots(figsize=(7, 3.8), layout="constrained")
 line = np.linspace(2, 16, 100)
 ax.axhline(1, color=BLUE, lw=1)
 ax.plot(line, (line - 1) / line, color=ORANGE, lw=1, label="(K − 1)/K")
-for (name, values), colour, marker in zip(found.items(), (BLUE, ORANGE), "os"):
+for (name, values), colour, marker in zip(found.items(), (BLUE, ORANGE), "os", strict=True):
     ax.errorbar(
         sizes,
         values[:, 0],
@@ -256,7 +261,8 @@ by_advantage = (leave_one_out(returns, 6).unsqueeze(-1) * scores).mean(1)
 by_pairs = pairwise_gradient(returns, scores, 6)
 by_numpy = np.cov(returns[0].numpy(), scores[0].T.numpy())[0, 1:]
 print(by_advantage[0].numpy(), by_pairs[0].numpy(), by_numpy)
-assert np.allclose(by_advantage, by_pairs) and np.allclose(by_numpy, by_pairs)
+assert np.allclose(by_advantage, by_pairs)
+assert np.allclose(by_numpy, by_pairs)
 
 # %% [markdown]
 # **Question.** All members of a group earn the same. What does the group contribute to the gradient? What if, with
@@ -283,7 +289,7 @@ assert np.allclose(by_advantage, by_pairs) and np.allclose(by_numpy, by_pairs)
 # variance is the part within. With independent starts the part between stays in Ψ. How large are the parts?
 #
 # From groups both can be estimated. Within: the sample variance of each group (divided by K − 1), averaged.
-# Between: the group means scatter, but not only because of $v(s_0)$. The variance of the group means is too large
+# Between: the group means scatter, but not only because of $v(s_0)$: the variance of the group means is too large
 # by the variance within, divided by K. That has to be subtracted:
 #
 # $$\widehat{\text{between}} = \frac{1}{G-1}\sum_{g}(\bar R_g - \bar R)^2 - \frac1K\,\widehat{\text{within}} .$$
@@ -354,7 +360,7 @@ assert share["CartPole-v1"] < 0.15 < share["LunarLander-v3"]
 
 # %%
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.6), layout="constrained")
-for ax, (env, returns) in zip(axes, played.items()):
+for ax, (env, returns) in zip(axes, played.items(), strict=True):
     groups = returns.view(starts, members)
     groups = groups[groups.mean(1).argsort()]
     ax.plot(np.arange(starts), groups, "o", color=BLUE, ms=3.5, alpha=0.6)
@@ -426,9 +432,9 @@ def episodes_times_variance(levels, group_size, shared):
 
 
 ks = np.array([2, 4, 8, 16])
-line = np.linspace(2, 16, 100)
+line, curves = np.linspace(2, 16, 100), {}
 fig, axes = plt.subplots(1, 2, figsize=(9, 3.8), layout="constrained")
-for ax, levels in zip(axes, ((0.0, 0.0, 0.0), (-10.0, 0.0, 10.0))):
+for ax, levels in zip(axes, ((0.0, 0.0, 0.0), (-10.0, 0.0, 10.0)), strict=True):
     v = np.var(levels)
     w, b = 0.5 * (v + 0.25) - 1 / 24, 0.5 * (v + 0.25) + 1 / 24
     for shared, colour, marker, predicted in (
@@ -438,10 +444,11 @@ for ax, levels in zip(axes, ((0.0, 0.0, 0.0), (-10.0, 0.0, 10.0))):
         measured = [episodes_times_variance(levels, k, shared) for k in ks]
         np.testing.assert_allclose(measured, predicted(ks), rtol=0.1)
         ax.plot(line, predicted(line), color=colour, lw=1)
+        curves[shared, v] = measured
         label = "shared starts" if shared else "independent starts"
         ax.plot(ks, measured, color=colour, marker=marker, ls="", label=f"{label}, measured")
     ax.set(
-        title=f"Levels {', '.join(f'{x:g}' for x in levels)}",
+        title=f"Levels of the contexts: {', '.join(f'{x:g}' for x in levels)}",
         xlabel="rollouts per start, K, of 16 episodes",
         ylabel="N · variance of the estimate",
         xticks=ks,
@@ -450,10 +457,17 @@ for ax, levels in zip(axes, ((0.0, 0.0, 0.0), (-10.0, 0.0, 10.0))):
 axes[0].legend()
 plt.show()
 
+less = {v: np.divide(curves[False, v], curves[True, v]) for shared, v in curves if shared}
+for v, gain in less.items():
+    print(f"variance of levels {v:.1f}: independent over shared {gain.round(2)}")
+assert (less[0.0] < 1).all()
+assert less[max(less)][0] > 100
+assert 20 < less[max(less)][-1] < 30
+
 # %% [markdown]
 # The lines are the formula, the points are measured, and the cell fails if they are more than a tenth apart. Left:
 # the start says nothing about the level of the return, and sharing it only costs. Right: it says nearly
-# everything, and sharing takes away a factor of hundreds. **Groups are not better or worse: it depends on what the
+# everything, and sharing takes away a factor of more than a hundred at K = 2, and of about 25 at K = 16. **Groups are not better or worse: it depends on what the
 # start decides.**
 #
 # **Question.** On the left, with shared starts, which K is best?
@@ -484,7 +498,8 @@ interval = ratio.interval
 print(
     f"variance, shared over independent: {interval.point:.2f} [{interval.low:.2f}, {interval.high:.2f}]"
 )
-assert interval.high > 1 and interval.low > 0.9  # no gain; if anything, a loss
+assert interval.high > 1  # if anything, a loss
+assert interval.low > 0.9  # no gain worth the name
 
 # %% [markdown]
 # On CartPole shared starts do not pay: the interval excludes a gain of more than a tenth. "RLOO lowers the
@@ -581,6 +596,7 @@ course.check("leave_one_out_per_step", leave_one_out_per_step)
 
 # %%
 t = simulate(mdp, pi, horizon=horizon, batches=20_000, episodes=16, group_size=8, seed=0)
+variance = {}
 togo = (t.reward * t.mask).flip(-1).cumsum(-1).flip(-1)
 whole = leave_one_out(togo[..., 0], 8).unsqueeze(-1).expand(t.mask.shape)
 for name, psi in (
@@ -595,6 +611,9 @@ for name, psi in (
         f"{name:32} scale {along.mean():.3f} ± {2 * error:.3f}   variance {estimates.var(0).sum():.3f}"
     )
     assert abs(along.mean() - 1) < 5 * error
+    variance[name] = estimates.var(0).sum().item()
+none, whole, per_step = variance.values()
+assert per_step < none < whole
 
 # %% [markdown]
 # **Question.** A member that is over could also count as a return-to-go of 0, so that one always divides by
@@ -617,7 +636,7 @@ lab = pgzoo.measure(
     at=0,
     trajectories=16,
     estimates=600,
-    reference_estimates=600,
+    reference_estimates=3_000,
     progress=False,
 )
 lower = lab.measurement.compare("rloo:reward_to_go=yes", "rloo", "relative_variance").interval
@@ -625,7 +644,16 @@ print(
     f"relative variance, per step over whole: {lower.point:.2f} [{lower.low:.2f}, {lower.high:.2f}]"
 )
 assert lower.high < 1
+past = lab.measurement.compare("rloo", "reinforce", "relative_variance").interval
+print(f"relative variance, rloo over reinforce: {past.point:.2f} [{past.low:.2f}, {past.high:.2f}]")
+assert past.low > 1
 lab.plot()
+
+# %% [markdown]
+# A second popular belief: "a baseline always lowers the variance". Look at the first two lines of the small MDP, and of
+# CartPole: the whole return with a baseline (`rloo`) varies *more* than the return-to-go without any
+# (`reinforce`). What a baseline takes away can be less than what the rewards of the past put in. The two
+# ideas go together: per step, and to go.
 
 # %% [markdown]
 # ## Training
@@ -665,19 +693,19 @@ course.check("rloo_psi", rloo_psi)
 # Ten seeds with your Ψ, groups of 8, 16 episodes a batch. It is the zoo's RLOO: the trained policies agree.
 
 # %%
-options = dict(
-    env="CartPole-v1",
-    seeds=10,
-    steps=100_000,
-    group_size=8,
-    lr_schedule="linear",
-    diagnostics=0,
-    progress=False,
-)
+options = {
+    "env": "CartPole-v1",
+    "seeds": 10,
+    "steps": 100_000,
+    "group_size": 8,
+    "lr_schedule": "linear",
+    "diagnostics": 0,
+    "progress": False,
+}
 mine = pgzoo.train(rloo_psi, **options)
 difference = np.subtract(mine.summary["eval_mean"], run.summary["eval_mean"])
 print("mean return of each seed, mine less the zoo's:", difference.round(1))
-assert abs(difference.mean()) < 30  # the same but for rounding, which training magnifies
+assert abs(np.median(difference)) < 10  # the same but for rounding, which training magnifies
 
 # %%
 independent = pgzoo.train("rloo", starts="independent", **options)
@@ -702,3 +730,30 @@ verdict = pgzoo.compare(
 )
 print(verdict.verdicts[0])
 verdict
+
+# %% [markdown]
+# A difference in variance of the gradient need not be one in learning that ten seeds can show: the verdict says
+# what is decided and how many more seeds it would take.
+#
+# ## What to keep
+#
+# - Whatever is made of the other rollouts alone is an unbiased baseline. The mean of the others is RLOO.
+# - The group mean is the same estimate times (K − 1)/K: the sample covariance that divides by K.
+# - $N\,\mathrm{Var} = W + B/(K-1) + K D$: a larger group has a better baseline and fewer starts.
+# - A shared start pays where it decides the level of the return, on LunarLander more than on CartPole.
+# - Where episodes end at different times, the baseline of a step is the mean of those that are still there.
+#
+# ## Further reading
+#
+# - W. Kool, H. van Hoof, M. Welling: *Buy 4 REINFORCE samples, get a baseline for free!* ICLR workshop on deep
+#   reinforcement learning meets structured prediction, 2019. Leave one out, on routes.
+# - A. Ahmadian et al.: *Back to basics: revisiting REINFORCE-style optimization for learning from human
+#   feedback in LLMs*, 2024, [arXiv:2402.14740](https://arxiv.org/abs/2402.14740). RLOO for language models.
+# - A. Mnih, D. Rezende: *Variational inference for Monte Carlo objectives*, ICML 2016,
+#   [arXiv:1602.06725](https://arxiv.org/abs/1602.06725). The other samples as a baseline, for another objective.
+# - P. Glasserman, D. D. Yao: *Some guidelines and guarantees for common random numbers*, Management Science 38
+#   (6), 1992.
+# - W. Hoeffding: *A class of statistics with asymptotically normal distribution*, Annals of Mathematical
+#   Statistics 19 (3), 1948. Means over pairs, and their variance.
+# - The code: [`pgzoo/agents/rloo.py`](../../pgzoo/agents/rloo.py),
+#   [`pgzoo/estimators/groups.py`](../../pgzoo/estimators/groups.py).

@@ -70,6 +70,7 @@ def main() -> None:
     pgzoo check my_file.py:my_psi             is an estimator of your own right?
     pgzoo plot RUN RUN                        figures that compare runs
     pgzoo course student OUT                  the course's notebooks, to be filled in
+    pgzoo course grade SUBMISSIONS            grade a class
     pgzoo list                                agents, environments, policies
     """  # noqa: D301
 

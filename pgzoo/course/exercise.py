@@ -51,11 +51,13 @@ class Twin:
     Attributes:
         function: with the exercise's arguments.
         says: what precisely was done; None: the catalogue's words.
+        why: what follows from it here; None: the catalogue's words.
         read: line of the chapter to read again.
     """
 
     function: Callable[..., Any]
     says: str | None = None
+    why: str | None = None
     read: str | None = None
 
 
@@ -102,14 +104,19 @@ class Exercise:
         return add
 
     def twin(
-        self, mistake: str, *, says: str | None = None, read: str | None = None
+        self,
+        mistake: str,
+        *,
+        says: str | None = None,
+        why: str | None = None,
+        read: str | None = None,
     ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
         """Decorate a function that makes a mistake of the catalogue."""
         assert mistake in MISTAKES, mistake
         assert mistake not in self.twins, mistake
 
         def add(function: Callable[..., Any]) -> Callable[..., Any]:
-            self.twins[mistake] = Twin(function, says, read)
+            self.twins[mistake] = Twin(function, says, why, read)
             return function
 
         return add
@@ -170,8 +177,8 @@ def _wrong(
     words = [detail]
     if mistake is not None:
         known = MISTAKES[mistake]
-        own = source.says if isinstance(source, Twin) else None
-        words = [own or known.what, known.why, detail]
+        says, why = (source.says, source.why) if isinstance(source, Twin) else (None, None)
+        words = [says or known.what, why or known.why, detail]
     read = (source.read if source else None) or exercise.read
     return Result(exercise.name, WRONG, " ".join(w for w in words if w), mistake, read)
 

@@ -1,4 +1,4 @@
-"""Rows of different lengths: random masks, padding that holds anything, what is read of an answer."""
+"""Rows of different lengths: random masks, padding that holds anything, what counts of it."""
 
 from __future__ import annotations
 

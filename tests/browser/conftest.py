@@ -1,4 +1,4 @@
-"""A browser: ``make test-browser`` installs what drives it, Chromium has to be there."""
+"""A browser: ``make test-browser`` installs what drives it; Chromium itself has to be there."""
 
 import os
 import shutil
@@ -12,10 +12,11 @@ CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", 
 
 @pytest.fixture(scope="session")
 def chromium():
-    playwright = pytest.importorskip("playwright.sync_api")
+    from playwright.sync_api import sync_playwright
+
     if CHROMIUM is None:
         pytest.skip("there is no Chromium")
-    with playwright.sync_playwright() as started:
+    with sync_playwright() as started:
         browser = started.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
         yield browser
         browser.close()

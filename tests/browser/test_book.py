@@ -6,6 +6,8 @@ from pathlib import Path
 
 import pytest
 
+pytest.importorskip("playwright")
+
 ROOT = Path(__file__).parents[2]
 CHAPTERS = sorted((ROOT / "notebooks" / "solutions").glob("*.ipynb"))
 PAGES = [

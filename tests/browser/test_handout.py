@@ -15,6 +15,9 @@ import pytest
 from notebooks import build
 from pgzoo.course.handout import write_handout
 
+pytest.importorskip("playwright")
+pytest.importorskip("jupyterlab")
+
 SECONDS = 120_000
 SETTINGS = {
     "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
@@ -25,7 +28,6 @@ SETTINGS = {
 @pytest.fixture(scope="module")
 def lab(tmp_path_factory):
     """Address of a JupyterLab in a new hand-out, and the hand-out."""
-    pytest.importorskip("jupyterlab")
     folder = tmp_path_factory.mktemp("learner")
     write_handout(folder / "course")
     for name, values in SETTINGS.items():

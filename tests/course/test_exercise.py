@@ -8,6 +8,8 @@ import pgzoo
 from pgzoo.course import check
 from pgzoo.course.answer import Here
 from pgzoo.course.expect import Wrong, agree, of_shape, same
+from pgzoo.course.mistakes import MISTAKES
+from tests.course.answers.comparison import WRONG as COMPARISON
 from tests.course.answers.leave_one_out import RIGHT, group_mean
 
 right = RIGHT["leave_one_out"]
@@ -26,6 +28,15 @@ def test_a_mistake_is_named_and_explained():
     assert "(K − 1)/K" in result.says
     assert "got -2" in result.says
     assert "own-sample-in-baseline" in result._repr_html_()
+
+
+def test_why_a_mistake_is_one_may_be_the_exercise_s_own_words():
+    result = check(
+        "probability_of_improvement", COMPARISON["probability_of_improvement"]["wrong-sign"]
+    )
+    assert result.mistake == "wrong-sign"
+    assert "1 minus what it should be" in result.says
+    assert MISTAKES["wrong-sign"].why not in result.says
 
 
 def test_an_unknown_mistake_says_what_does_not_hold():

@@ -103,13 +103,17 @@ def _sums(returns: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return real, real.sum(-1, keepdim=True), mask.sum(-1, keepdim=True)
 
 
-@advantage_over_others.twin("own-sample-in-baseline")
+OWN_SAMPLE = "with its own sample in the baseline, the estimate is"
+OVER_TIME = "It is computed from the episode's own rewards, those after $a_t$ included."
+
+
+@advantage_over_others.twin("own-sample-in-baseline", read=OWN_SAMPLE)
 def _mean_of_all(returns: Tensor, mask: Tensor) -> Tensor:
     real, total, count = _sums(returns, mask)
     return real - total.sum(1, keepdim=True) / count.sum(1, keepdim=True)
 
 
-@advantage_over_others.twin("mean-over-time")
+@advantage_over_others.twin("mean-over-time", read=OVER_TIME)
 def _own_mean_over_time(returns: Tensor, mask: Tensor) -> Tensor:
     real, total, count = _sums(returns, mask)
     return real - total / count
@@ -150,7 +154,7 @@ time_step_baseline = Exercise(
     name="time_step_baseline",
     chapter=3,
     task="The mean of G_t over the other episodes that reached step t, [S, N, T]; 0 if none did.",
-    read="the mean of $G_{j,t}$ over the other episodes $j$ that reached step $t$",
+    read="at every step, the mean over the other episodes that reached it",
     cases=_batches,
     observe=real_steps_of(1),
 )
@@ -178,9 +182,7 @@ def _own_returns_do_not_matter(answer: Answer, g: Generator) -> None:
         same(after, before, "the episode's baseline, after a change of its own returns,")
 
 
-@time_step_baseline.property(
-    "another episode's G_t goes into it at step t alone, with a fair share"
-)
+@time_step_baseline.property("another episode's G_t goes into it at step t alone")
 def _shares(answer: Answer, g: Generator) -> None:
     for returns, mask in _batches(g):
         more = returns.clone()
@@ -201,13 +203,13 @@ def _at_steps(returns: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return real, real.sum(1, keepdim=True), mask.sum(1, keepdim=True)
 
 
-@time_step_baseline.twin("own-sample-in-baseline")
+@time_step_baseline.twin("own-sample-in-baseline", read=OWN_SAMPLE)
 def _all_at_this_step(returns: Tensor, mask: Tensor) -> Tensor:
     _, total, count = _at_steps(returns, mask)
     return (total / count.clamp(min=1)).expand(mask.shape)
 
 
-@time_step_baseline.twin("mean-over-time")
+@time_step_baseline.twin("mean-over-time", read=OVER_TIME)
 def _mean_of_own_steps(returns: Tensor, mask: Tensor) -> Tensor:
     _, total, count = _sums(returns, mask)
     return (total / count).expand(mask.shape)
@@ -256,7 +258,7 @@ optimal_constant = Exercise(
     name="optimal_constant",
     chapter=3,
     task="The constant b that minimises the mean of ‖(R − b) Σ_t ∇log π‖² over the batch, [S].",
-    read="$b^* = E[R\\,\\|B\\|^2] \\,/\\, E[\\|B\\|^2]$",
+    read="an episode counts as much as the square of its score function",
     cases=_scored,
 )
 
@@ -472,7 +474,7 @@ def _not_whitened(answer: Answer, g: Generator) -> None:
 
 
 @my_baseline_psi.property(
-    "Ψ of an episode does not always add up to zero", mistake="mean-over-time"
+    "Ψ of an episode does not always add up to zero", mistake="mean-over-time", read=OVER_TIME
 )
 def _not_centered(answer: Answer, g: Generator) -> None:
     t = _episodes(g, steps=5)
@@ -624,14 +626,14 @@ def _from_the_start(t: Trajectories, gamma: float) -> Tensor:
     return _returns_to_go(t, _powers(steps, gamma)) * gamma ** torch.arange(steps)
 
 
-@my_baseline_psi.twin("mean-over-time")
+@my_baseline_psi.twin("mean-over-time", read=OVER_TIME)
 def _less_own_mean(t: Trajectories, gamma: float) -> Tensor:
     to_go = _returns_to_go(t, _powers(t.mask.shape[2], gamma))
     real, total, count = _sums(to_go, t.mask)
     return real - total / count
 
 
-@my_baseline_psi.twin("own-sample-in-baseline")
+@my_baseline_psi.twin("own-sample-in-baseline", read=OWN_SAMPLE)
 def _less_mean_of_all(t: Trajectories, gamma: float) -> Tensor:
     to_go = _returns_to_go(t, _powers(t.mask.shape[2], gamma))
     _, total, count = _at_steps(to_go, t.mask)

@@ -45,15 +45,22 @@ discounted_return = Exercise(
 )
 
 
-@discounted_return.property("rewards 1, 2, 4 give 3 for γ = 0.5")
-def _three_rewards(answer: Answer, g: Generator) -> None:
-    same(answer(torch.tensor([[1.0, 2.0, 4.0]]), 0.5), [3.0])
-
-
 @discounted_return.property("there is one return for every episode")
 def _one_for_each(answer: Answer, g: Generator) -> None:
     for reward, gamma in _rewards(g):
         of_shape(answer(reward, gamma), reward.shape[:1])
+
+
+@discounted_return.property("a reward one step later counts γ, not γ²", mistake="gamma-twice")
+def _once_is_enough(answer: Answer, g: Generator) -> None:
+    found = numbers(answer(torch.tensor([[0.0, 1.0]]), 0.5))
+    if abs(float(found[0]) - 0.25) < 1e-4:
+        raise Wrong("Expected 0.5 for γ = 0.5, got 0.25.")
+
+
+@discounted_return.property("rewards 1, 2, 4 give 3 for γ = 0.5")
+def _three_rewards(answer: Answer, g: Generator) -> None:
+    same(answer(torch.tensor([[1.0, 2.0, 4.0]]), 0.5), [3.0])
 
 
 @discounted_return.property(

@@ -138,8 +138,8 @@ def _returns_and_scores(g: Generator) -> Iterator[Args]:
 pairwise_gradient = Exercise(
     name="pairwise_gradient",
     chapter=5,
-    task="The mean over all pairs of a group of (R_j − R_k)(S_j − S_k)/2, over all groups, [S, P].",
-    read="the estimate of a group is the mean over its pairs of half the product of the differences",
+    task="Over all pairs of a group, the mean of (R_j − R_k)(S_j − S_k)/2; over groups, [S, P].",
+    read="the estimate of a group is the mean over its pairs of half the product",
     cases=_returns_and_scores,
 )
 
