@@ -117,8 +117,8 @@ plt.show()
 # $$\frac{\sigma_\text{run}^2}{S} + \frac{\sigma_\text{ep}^2}{S\,E}.$$
 #
 # Only $S$ makes both terms small. A test that takes all $S E$ episodes for independent reports the
-# variance $(\sigma_\text{run}^2 + \sigma_\text{ep}^2)/(S E)$ instead, which is too small by almost
-# a factor of $E$ in the first term. What that does is seen by comparing the agent with itself:
+# variance $(\sigma_\text{run}^2 + \sigma_\text{ep}^2)/(S E)$ instead, which is too small by a
+# factor of $E$ in the first term. What that does is seen by comparing the agent with itself:
 # twenty of its seeds, dealt at random to two sets of ten, over and over. A test at 5% should find a
 # difference in 5% of the deals.
 
@@ -214,7 +214,7 @@ spread.round(1)
 #
 # In fewer. A sample of five runs shows less spread than the population has: its variance with 1/n
 # is (n − 1)/n of the true one, a fifth too little. And the percentile interval knows normal tails
-# only, not the wider ones of Student's t with four degrees of freedom. Both faults go with n. The
+# only, not the wider ones of Student's t with four degrees of freedom. Both faults vanish as n grows. The
 # *expanded* percentile interval (Hesterberg 2015) takes more than the middle 95% for few runs, so
 # as to mend both. That is what `pgzoo` prints, from five runs on.
 #
@@ -374,15 +374,18 @@ course.check("permutation_p_value", permutation_p_value)
 
 # %% [markdown]
 # Fed with returns, it is a test of means. Fed with *ranks*, it is the Mann–Whitney test: the sum of
-# A's ranks among all runs is $m(m+1)/2 + U$, so the mean rank of A lies apart from that of B
-# exactly as far as the probability of improvement lies from ½. The next cell does both for every
-# pair, and holds the second against the exact p-values of `pgzoo.compare`.
+# A's ranks among all runs is $m(m+1)/2 + U$, so the mean ranks of A and B are
+# $(m + n)(\hat P - \frac12)$ apart, $\hat P$ being the probability of improvement: a deal is as
+# extreme in the one as in the other. The next cell does both for every pair, and holds the second
+# against the exact p-values of `pgzoo.compare`.
 
 # %%
 deals = torch.rand(20_000, 20, generator=torch.Generator().manual_seed(0)).argsort(-1)
 tests = []
 for a, b in combinations(contenders, 2):
     ranks = torch.tensor(stats.rankdata(torch.cat([final[a], final[b]])))
+    improvement = probability_of_improvement(final[a], final[b])
+    assert abs(ranks[:10].mean() - ranks[10:].mean() - 20 * (improvement - 0.5)) < 1e-9
     tests.append(
         {
             "pair": f"{a} and {b}",
@@ -820,10 +823,9 @@ plt.show()
 
 # %% [markdown]
 # Relative variances end at 10, the top edge: that or more, the infinite included. Look at PPO: it is
-# ahead on the left and at the edge in the middle. As a policy comes near the limit of 500 steps, hardly
-# any action changes the return, and hardly a gradient is left to be seen. A noisy gradient is no sign
-# of a bad learner by itself, and the agents' charts are of *different policies*: each of its own. That
-# is why the laboratory freezes one policy for all.
+# ahead on the left, and at the edge in the middle. The agent that learns fastest here has one of the
+# noisiest gradients: noise by itself says little of a learner. Besides, the charts are of *different
+# policies*, each agent's own at that moment. That is why the laboratory freezes one policy for all.
 #
 # The event files hold pictures as well, such as the learning curve seed by seed, which the *Images*
 # page shows:
@@ -922,12 +924,15 @@ for ax, (name, w) in zip(axes, weights.items(), strict=True):
 axes[0].set_ylabel("weight of every step")
 fig.supxlabel("trajectories of two groups of four: return, and length below it", fontsize=10)
 plt.show()
+assert (weights["reinforce"] < 0).sum() > 4
+assert torch.allclose(weights["rloo"], weights["dr-grpo"] * 4 / 3)
+assert weights["grpo"].clamp(max=0).abs().sum() < 0.5 * weights["grpo"].clamp(min=0).sum()
 
 # %% [markdown]
 # Each panel has its own scale: only proportions within a panel count. Without a baseline nearly all
 # that was done is discouraged, the better of it less. RLOO and Dr. GRPO are one picture, 4/3 apart.
 # GRPO takes from the long trajectories, which here are the bad ones: hardly anything is discouraged
-# any more.
+# any more, though in RLOO's weights as much is discouraged as encouraged.
 
 # %% [markdown]
 # Now the whole zoo. Each agent's file registers its name, its Ψ and its source, and names its sampling
@@ -1026,7 +1031,7 @@ pond.plot()
 # %%
 verdicts = pond.table.verdict
 assert verdicts["reinforce"] == verdicts["rloo"] == "unbiased"
-assert verdicts["dr-grpo"] == "same direction, rescaled"
+assert verdicts["dr-grpo"] == verdicts["reinforce++"] == "same direction, rescaled"
 assert verdicts["grpo"] == verdicts["all-actions"] == verdicts["ppo"] == "another direction"
 assert abs(pond.table.scale["dr-grpo"] / pond.table.scale["rloo"] - 7 / 8) < 1e-3
 assert pond.table.relative_variance.idxmin() == "all-actions"
