@@ -1049,8 +1049,8 @@ for a, b in (("rloo", "reinforce"), ("grpo", "rloo"), ("actor-critic", "reinforc
 # below RLOO's, and its direction is another one. So the third part of the folk claim, "while staying
 # unbiased", is false for GRPO, for two reasons that can be written down: 1/std weighs groups, and 1/ℓ
 # weighs trajectories. And on this pond RLOO *does* have less variance than REINFORCE with G_t, which on
-# untrained CartPole policies it had not: here what was paid in the past is little, and every start is
-# the same.
+# untrained CartPole policies it had not: which is less depends on the problem, too. (Every episode on
+# the pond starts from the same field, so that groups cost nothing.)
 #
 # Is bias bad, then? Section 8.4 has two agents in front whose gradient is biased here, PPO and
 # actor-critic: what they give up in direction they gain in noise, and PPO in several passes over each
