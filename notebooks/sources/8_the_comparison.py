@@ -65,8 +65,8 @@ print(f"{len(returns)} runs of one agent end between {returns.min():.0f} and {re
 
 # %% [markdown]
 # **Question.** Two people train *the same agent*, one seed each, and compare where their runs end.
-# In what share of all pairs of seeds do the two ends differ by more than 40, about a sixth of the
-# mean? And if each takes the mean of three seeds, or of ten?
+# In what share of all pairs of seeds do the two mean returns differ by more than 40? And if each takes
+# the mean of three seeds, or of ten?
 #
 # <details><summary>Answer</summary>
 #
@@ -143,12 +143,12 @@ assert false["runs"] < 0.1
 #
 # Which one number for many runs? The mean follows every outlier: one run of ten that fails moves it
 # by a tenth of everything. The median throws away most of what was paid for. The *interquartile
-# mean* is between the two: of the $n$ runs, sorted,
+# mean* is between the two. Of the $n$ runs, sorted,
 #
 # $$\text{IQM} = \frac{1}{n - 2\lfloor n/4\rfloor}
 #   \sum_{i=\lfloor n/4\rfloor + 1}^{n-\lfloor n/4\rfloor} x_{(i)},$$
 #
-# the lowest n // 4 and the highest n // 4 of the runs are left out, and what remains is averaged.
+# so the lowest n // 4 and the highest n // 4 of the runs are left out, and the rest is averaged.
 # Of five runs 1, 2, 4, 6 and 100 the lowest and the highest go, and it is (2 + 4 + 6)/3 = 4.
 #
 # ### Exercise 1
@@ -479,6 +479,9 @@ assert any(v.startswith("actor-critic ends higher than rloo:") for v in ends)
 # By hand: four runs with steps 10, 20, 30, 40, of which those at 10 and 30 solved it. Then
 # $\hat S(35) = (1 - \frac14)(1 - \frac12) = 0.375$. The run that was stopped at 20 is in $n_1 = 4$,
 # and no longer in $n_2 = 2$.
+#
+# One assumption is behind it: no run was stopped *because of how it did*. Those that went on stand for
+# those that were stopped. Where somebody stops the runs that look bad, no formula mends that.
 #
 # ### Exercise 4
 
