@@ -6,7 +6,7 @@ import torch
 
 import pgzoo
 from pgzoo.course import check
-from pgzoo.course.answer import Here
+from pgzoo.course.answer import AnswerError, Here
 from pgzoo.course.expect import Wrong, agree, of_shape, same
 from pgzoo.course.mistakes import MISTAKES
 from tests.course.answers.comparison import WRONG as COMPARISON
@@ -108,6 +108,19 @@ def test_derivatives_by_hand():
     assert dx.tolist() == [8.0, 60.0]
     assert dy.tolist() == [0.0, 0.0]
     assert not x.requires_grad
+
+
+def test_a_value_that_cannot_be_differentiated_is_the_answer_s_error():
+    kept = []
+
+    def cached(x):
+        kept.append((x**2).sum())
+        return kept[0]
+
+    answer = Here(cached)
+    answer.derivatives(torch.ones(2), of=(0,))
+    with pytest.raises(AnswerError, match="second time"):
+        answer.derivatives(torch.ones(2), of=(0,))
 
 
 def test_numbers_agree_to_a_ten_thousandth():
