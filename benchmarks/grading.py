@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import jupytext
 import psutil
 
 from benchmarks.hostile import HOSTILE
@@ -36,7 +37,7 @@ NOTEBOOKS = ROOT / "notebooks"
 RESULT = Path(__file__).with_suffix(".md")
 SEED = "20261124"
 HONEST = {
-    "right, the solutions": "the solution notebooks, as they are",
+    "right, the solutions": "all notebooks with their solutions",
     "right, otherwise": "every exercise solved in another way, in Python files",
     "right, one notebook": "a single notebook with one exercise",
     "half finished": "the first chapter solved, the others as they were handed out",
@@ -53,11 +54,13 @@ def make_honest(folder: Path) -> None:
     """Submissions that mean well."""
     for name in list(HONEST)[:7]:
         (folder / name).mkdir()
-    for chapter in sorted((NOTEBOOKS / "solutions").glob("*.ipynb")):
-        student = NOTEBOOKS / "student" / chapter.name
-        shutil.copy(chapter, folder / "right, the solutions")
+    for source in sorted((NOTEBOOKS / "sources").glob("*.py")):
+        name = source.with_suffix(".ipynb").name
+        student = NOTEBOOKS / "student" / name
+        jupytext.write(jupytext.read(source), folder / "right, the solutions" / name)
         shutil.copy(student, folder / "nothing done")
-        shutil.copy(chapter if chapter.name[0] == "1" else student, folder / "half finished")
+        shutil.copy(student, folder / "half finished")
+    shutil.copy(next((folder / "right, the solutions").glob("1_*")), folder / "half finished")
     write_answers(folder / "right, otherwise", dict.fromkeys(RIGHT))
     shutil.rmtree(folder / "right, one notebook")
     first = inspect.getsource(RIGHT["leave_one_out"]).replace("def by_loops", "def leave_one_out")
