@@ -68,24 +68,26 @@ def find(files: Mapping[str, bytes], name: str, chapter: int) -> Found:
         name: of the function.
         chapter: number of its notebook. Where several files define the function, one that does more
             than raise ``NotImplementedError`` comes first, then the chapter's own, then the first
-            by name.
+            by name. Only in the chapter's own an import is a definition: elsewhere it is a tool.
     """
     naming = [path for path in sorted(files) if name.encode() in files[path]]
     codes = [_code(path, files[path], name) for path in naming or sorted(files)]
     notes = [note for code in codes for note in code.notes]
     readable = any(code.pieces for code in codes)
-    binding = [c for c in codes if any(name in _bound(x) for _, x in c.statements)]
-    if not binding:
+
+    def is_own(code: _Code) -> bool:
+        return PurePosixPath(code.file).name.startswith(f"{chapter}_")
+
+    def defining(code: _Code) -> list[ast.stmt]:
+        found = [x for _, x in code.statements if name in _bound(x)]
+        return [x for x in found if is_own(code) or not isinstance(x, IMPORTS)]
+
+    candidates = [code for code in codes if defining(code)]
+    if not candidates:
         return Found(None, "", notes, readable)
-
-    def rank(code: _Code) -> tuple[bool, bool]:
-        last = [x for _, x in code.statements if name in _bound(x)][-1]
-        own = PurePosixPath(code.file).name.startswith(f"{chapter}_")
-        return is_stub(last), not own
-
-    code = min(binding, key=rank)
+    code = min(candidates, key=lambda c: (is_stub(defining(c)[-1]), not is_own(c)))
     sys.meta_path.append(_OwnModules(files))
-    names = _run(code)
+    names = _run(code, name)
     function = names.get(name)
     return Found(function if callable(function) else None, code.file, code.notes, readable)
 
@@ -177,7 +179,7 @@ def _bound(statement: ast.stmt) -> set[str]:
     return {x.id for x in places if isinstance(x, ast.Name)}
 
 
-def _run(code: _Code) -> dict[str, Any]:
+def _run(code: _Code, name: str) -> dict[str, Any]:
     """Run the definitions one by one, in a module of their own."""
     module = ModuleType(MODULE)
     sys.modules[MODULE] = module
@@ -191,6 +193,8 @@ def _run(code: _Code) -> dict[str, Any]:
             tree = ast.Module([statement], [])
             exec(builtins.compile(tree, where, "exec", flags, dont_inherit=True), names)
         except (Exception, SystemExit) as error:
+            if isinstance(statement, ASSIGNMENTS) and name not in _bound(statement):
+                continue  # a part of an experiment
             line = f"line {statement.lineno} of {where}"
             code.notes.append(f"{line} was left out ({type(error).__name__}: {error})")
     return names

@@ -13,7 +13,7 @@ from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from pgzoo_envs import available_processors
@@ -26,6 +26,7 @@ from pgzoo.course.grading.grades import LONGEST, UNREADABLE, Grade
 from pgzoo.course.grading.protections import PROTECTIONS, end_with_parent, missing
 from pgzoo.course.grading.remote import EndedError, GradingError, Nursery, RemoteAnswer
 from pgzoo.course.grading.submissions import Submission, printable, read_submission
+from pgzoo.course.handout import handout_files
 from pgzoo.course.result import FAILED, NOT_WRITTEN, Result
 from pgzoo.errors import UsageError
 
@@ -241,14 +242,14 @@ def _grade(exercise: Exercise, submission: Submission, setting: Setting, nursery
         place = (submission.name, exercise.chapter, exercise.name)
         return Grade(*place, status, says, mistake or "", file)
 
-    refused = "; ".join(submission.refused)
     if not submission.files:
-        return grade(UNREADABLE, refused)
+        return grade(UNREADABLE, "; ".join(submission.refused))
+    files = {p: content for p, content in submission.files.items() if not _elsewhere(p, exercise)}
     with nursery.process() as answer:
         try:
-            found = answer.find(submission.files, exercise.name, exercise.chapter)
+            found = answer.find(files, exercise.name, exercise.chapter)
             notes = "; ".join([*found["notes"], *submission.refused])
-            if not found["readable"]:
+            if files and not found["readable"]:
                 return grade(UNREADABLE, notes)
             if not found["found"]:
                 status = FAILED if found["notes"] else NOT_WRITTEN
@@ -258,6 +259,16 @@ def _grade(exercise: Exercise, submission: Submission, setting: Setting, nursery
             return grade(ended.status, ended.says)
     says = result.says if result.status != FAILED or not notes else f"{result.says} {notes}"
     return grade(result.status, says, result.mistake, found["file"])
+
+
+def _elsewhere(path: str, exercise: Exercise) -> bool:
+    """Whether a file is a notebook of another chapter, where the function may be given."""
+    name = PurePosixPath(path).name
+    return any(
+        name.startswith(notebook.stem) and not notebook.stem.startswith(f"{exercise.chapter}_")
+        for notebook in handout_files()
+        if notebook.suffix == ".ipynb"
+    )
 
 
 def _examine(exercise: Exercise, answer: RemoteAnswer, seed: int) -> Result:

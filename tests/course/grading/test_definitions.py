@@ -88,7 +88,6 @@ def test_what_binds_the_function_s_own_name_is_taken_whatever_it_calls():
     code = "import functools\ndef g(x, y):\n    return x - y\nf = functools.partial(g, 1)\n"
     assert find(code).function(3) == -2
     assert find("f = lambda x: x + 1").function(1) == 2
-    assert find("from math import floor as f").function(1.5) == 1
 
 
 def test_the_last_definition_counts_as_in_a_notebook():
@@ -174,6 +173,20 @@ def test_which_of_several_files_counts():
     assert found.file == "5_leave_one_out.ipynb"
     with pytest.raises(NotImplementedError):
         found.function()
+
+
+def test_an_import_is_an_answer_in_the_chapter_s_own_notebook_alone():
+    code = b"from math import floor as f"
+    assert find({"5_x.py": code, "a.py": STUB}).function(1.5) == 1
+    assert find({"4_x.py": code}).function is None
+    found = find({"5_x.py": STUB, "a.py": code})
+    assert found.file == "5_x.py"
+
+
+def test_what_is_left_of_experiments_is_not_noted():
+    found = find("x = undefined.y\nf = undefined.y\n")
+    assert len(found.notes) == 1
+    assert found.notes[0].startswith("line 2 of a.py was left out (NameError")
 
 
 @pytest.mark.parametrize(

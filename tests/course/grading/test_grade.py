@@ -1,6 +1,7 @@
 """Grades are what the notebook says, whatever comes back from a learner's process."""
 
 import inspect
+import json
 import sys
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from pgzoo.course.grading.grade import (
     grade_submission,
 )
 from pgzoo.course.grading.remote import EndedError, Nursery
+from pgzoo.course.handout import handout_files, write_handout
 from pgzoo.errors import UsageError
 from tests.course.matrix import RIGHT, WRONG
 
@@ -172,6 +174,24 @@ def test_nothing_handed_in_has_a_line_for_each_exercise(nursery, tmp_path):
     assert {g.status for g in grades} == {"unreadable"}
 
 
+def test_of_an_untouched_hand_out_nothing_is_written(nursery, tmp_path):
+    """Though later chapters import what earlier ones have learners write."""
+    write_handout(tmp_path / "handout")
+    grades = grade_submission(tmp_path / "handout", Setting(exercises_of(), 0), nursery)
+    assert {(g.exercise, g.status) for g in grades} == {(n, "not written") for n in EXERCISES}
+
+
+def test_another_chapter_s_notebook_holds_no_answer(nursery, tmp_path):
+    (other,) = (p.name for p in handout_files() if p.name.startswith("6_"))
+    cell = {"cell_type": "code", "source": "def leave_one_out(r, k): return r"}
+    (tmp_path / other).write_text(json.dumps({"cells": [cell]}))
+    (grade,) = grade_submission(tmp_path, Setting(("leave_one_out",), 0), nursery)
+    assert (grade.status, grade.file) == ("not written", "")
+    (tmp_path / "mine.ipynb").write_text(json.dumps({"cells": [cell]}))
+    (grade,) = grade_submission(tmp_path, Setting(("leave_one_out",), 0), nursery)
+    assert (grade.status, grade.file) == ("wrong", "mine.ipynb")
+
+
 def test_a_value_that_breaks_a_checker_fails_alone(nursery, tmp_path, monkeypatch):
     def breaks(*_):
         raise OverflowError("too much")
@@ -226,7 +246,7 @@ RIGHT_ONE = Path(__file__).parents[1] / "answers" / "leave_one_out.py"
 
 def test_the_same_grades_with_any_number_of_jobs(tmp_path):
     for name in ("a", "b", "c"):
-        code = f"from answers import by_loops as leave_one_out  # {name}\n"
+        code = f"import answers\n\nleave_one_out = answers.by_loops  # {name}\n"
         (tmp_path / name).mkdir()
         (tmp_path / name / "answers.py").write_text(RIGHT_ONE.read_text())
         (tmp_path / name / "x.py").write_text(code)
