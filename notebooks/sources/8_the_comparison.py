@@ -65,8 +65,8 @@ print(f"{len(returns)} runs of one agent end between {returns.min():.0f} and {re
 
 # %% [markdown]
 # **Question.** Two people train *the same agent*, one seed each, and compare where their runs end.
-# In what share of all pairs of seeds do the two ends differ by more than 40, about a sixth of the
-# mean? And if each takes the mean of three seeds, or of ten?
+# In what share of all pairs of seeds do the two mean returns differ by more than 40? And if each takes
+# the mean of three seeds, or of ten?
 #
 # <details><summary>Answer</summary>
 #
@@ -131,8 +131,8 @@ plt.show()
 # $$\frac{\sigma_\text{run}^2}{S} + \frac{\sigma_\text{ep}^2}{S\,E}.$$
 #
 # Only $S$ makes both terms small. A test that takes all $S E$ episodes for independent reports the
-# variance $(\sigma_\text{run}^2 + \sigma_\text{ep}^2)/(S E)$ instead, which is too small by almost
-# a factor of $E$ in the first term. What that does is seen by comparing the agent with itself:
+# variance $(\sigma_\text{run}^2 + \sigma_\text{ep}^2)/(S E)$ instead, which is too small by a
+# factor of $E$ in the first term. What that does is seen by comparing the agent with itself:
 # twenty of its seeds, dealt at random to two sets of ten, over and over. A test at 5% should find a
 # difference in 5% of the deals.
 
@@ -157,12 +157,12 @@ assert false["runs"] < 0.1
 #
 # Which one number for many runs? The mean follows every outlier: one run of ten that fails moves it
 # by a tenth of everything. The median throws away most of what was paid for. The *interquartile
-# mean* is between the two: of the $n$ runs, sorted,
+# mean* is between the two. Of the $n$ runs, sorted,
 #
 # $$\text{IQM} = \frac{1}{n - 2\lfloor n/4\rfloor}
 #   \sum_{i=\lfloor n/4\rfloor + 1}^{n-\lfloor n/4\rfloor} x_{(i)},$$
 #
-# the lowest n // 4 and the highest n // 4 of the runs are left out, and what remains is averaged.
+# so the lowest n // 4 and the highest n // 4 of the runs are left out, and the rest is averaged.
 # Of five runs 1, 2, 4, 6 and 100 the lowest and the highest go, and it is (2 + 4 + 6)/3 = 4.
 #
 # ### Exercise 1
@@ -229,7 +229,7 @@ spread.round(1)
 #
 # In fewer. A sample of five runs shows less spread than the population has: its variance with 1/n
 # is (n − 1)/n of the true one, a fifth too little. And the percentile interval knows normal tails
-# only, not the wider ones of Student's t with four degrees of freedom. Both faults go with n. The
+# only, not the wider ones of Student's t with four degrees of freedom. Both faults vanish as n grows. The
 # *expanded* percentile interval (Hesterberg 2015) takes more than the middle 95% for few runs, so
 # as to mend both. That is what `pgzoo` prints, from five runs on.
 #
@@ -391,15 +391,18 @@ course.check("permutation_p_value", permutation_p_value)
 
 # %% [markdown]
 # Fed with returns, it is a test of means. Fed with *ranks*, it is the Mann–Whitney test: the sum of
-# A's ranks among all runs is $m(m+1)/2 + U$, so the mean rank of A lies apart from that of B
-# exactly as far as the probability of improvement lies from ½. The next cell does both for every
-# pair, and holds the second against the exact p-values of `pgzoo.compare`.
+# A's ranks among all runs is $m(m+1)/2 + U$, so the mean ranks of A and B are
+# $(m + n)(\hat P - \frac12)$ apart, $\hat P$ being the probability of improvement: a deal is as
+# extreme in the one as in the other. The next cell does both for every pair, and holds the second
+# against the exact p-values of `pgzoo.compare`.
 
 # %%
 deals = torch.rand(20_000, 20, generator=torch.Generator().manual_seed(0)).argsort(-1)
 tests = []
 for a, b in combinations(contenders, 2):
     ranks = torch.tensor(stats.rankdata(torch.cat([final[a], final[b]])))
+    improvement = probability_of_improvement(final[a], final[b])
+    assert abs(ranks[:10].mean() - ranks[10:].mean() - 20 * (improvement - 0.5)) < 1e-9
     tests.append(
         {
             "pair": f"{a} and {b}",
@@ -494,6 +497,9 @@ assert any(v.startswith("actor-critic ends higher than rloo:") for v in ends)
 # By hand: four runs with steps 10, 20, 30, 40, of which those at 10 and 30 solved it. Then
 # $\hat S(35) = (1 - \frac14)(1 - \frac12) = 0.375$. The run that was stopped at 20 is in $n_1 = 4$,
 # and no longer in $n_2 = 2$.
+#
+# One assumption is behind it: no run was stopped *because of how it did*. Those that went on stand for
+# those that were stopped. Where somebody stops the runs that look bad, no formula mends that.
 #
 # ### Exercise 4
 
@@ -867,10 +873,9 @@ plt.show()
 
 # %% [markdown]
 # Relative variances end at 10, the top edge: that or more, the infinite included. Look at PPO: it is
-# ahead on the left and at the edge in the middle. As a policy comes near the limit of 500 steps, hardly
-# any action changes the return, and hardly a gradient is left to be seen. A noisy gradient is no sign
-# of a bad learner by itself, and the agents' charts are of *different policies*: each of its own. That
-# is why the laboratory freezes one policy for all.
+# ahead on the left, and at the edge in the middle. The agent that learns fastest here has one of the
+# noisiest gradients: noise by itself says little of a learner. Besides, the charts are of *different
+# policies*, each agent's own at that moment. That is why the laboratory freezes one policy for all.
 #
 # The event files hold pictures as well, such as the learning curve seed by seed, which the *Images*
 # page shows:
@@ -970,12 +975,15 @@ for ax, (name, w) in zip(axes, weights.items(), strict=True):
 axes[0].set_ylabel("weight of every step")
 fig.supxlabel("trajectories of two groups of four: return, and length below it", fontsize=10)
 plt.show()
+assert (weights["reinforce"] < 0).sum() > 4
+assert torch.allclose(weights["rloo"], weights["dr-grpo"] * 4 / 3)
+assert weights["grpo"].clamp(max=0).abs().sum() < 0.5 * weights["grpo"].clamp(min=0).sum()
 
 # %% [markdown]
 # Each panel has its own scale: only proportions within a panel count. Without a baseline nearly all
 # that was done is discouraged, the better of it less. RLOO and Dr. GRPO are one picture, 4/3 apart.
 # GRPO takes from the long trajectories, which here are the bad ones: hardly anything is discouraged
-# any more.
+# any more, though in RLOO's weights as much is discouraged as encouraged.
 
 # %% [markdown]
 # Now the whole zoo. Each agent's file registers its name, its Ψ and its source, and names its sampling
@@ -1005,8 +1013,8 @@ plt.show()
 # scale that is common to the batch (common, but itself random and computed from the same episodes,
 # which is a small bias in direction; with these numbers it is not seen). Another direction: GRPO, whose
 # divisors, std and length, differ from group to group and from trajectory to trajectory; actor-critic
-# and PPO, which bootstrap from a critic where the time limit ends an episode, though the objective
-# counts nothing after it; all-actions, which puts all its trust in q̂.
+# and PPO, which trust a fitted V(s): at every step a little (λ < 1), and where the time limit ends an
+# episode, though the objective counts nothing after it; all-actions, which puts all its trust in q̂.
 #
 # </details>
 
@@ -1074,22 +1082,26 @@ pond.plot()
 # %%
 verdicts = pond.table.verdict
 assert verdicts["reinforce"] == verdicts["rloo"] == "unbiased"
-assert verdicts["dr-grpo"] == "same direction, rescaled"
+assert verdicts["dr-grpo"] == verdicts["reinforce++"] == "same direction, rescaled"
 assert verdicts["grpo"] == verdicts["all-actions"] == verdicts["ppo"] == "another direction"
 assert abs(pond.table.scale["dr-grpo"] / pond.table.scale["rloo"] - 7 / 8) < 1e-3
 assert pond.table.relative_variance.idxmin() == "all-actions"
 assert pond.table.direction.idxmin() == "all-actions"
-relative = pond.table.relative_variance
-assert relative["grpo"] < relative["rloo"]
-assert relative["actor-critic"] < relative["reinforce-baseline"]
+for a, b in (("rloo", "reinforce"), ("grpo", "rloo"), ("actor-critic", "reinforce-baseline")):
+    ratio = pond.measurement.compare(a, b)  # paired: the same trajectories where plans are equal
+    low, high = ratio.interval.low, ratio.interval.high
+    print(f"relative variance, {a} over {b}: {ratio.interval.point:.2f} [{low:.2f}, {high:.2f}]")
+    assert high < 1
 
 # %% [markdown]
 # Read the last columns together. The smallest relative variance by far belongs to all-actions, and no
 # other estimate points so far from the gradient: low variance *and* a wrong direction, since what was
-# sampled of the actions has been replaced by what a critic believes. GRPO's relative variance is below
-# RLOO's, and its direction is another one. So the third part of the folk claim, "while staying
+# sampled of the actions has been replaced by what a critic believes. GRPO's relative variance is a little
+# below RLOO's, and its direction is another one. So the third part of the folk claim, "while staying
 # unbiased", is false for GRPO, for two reasons that can be written down: 1/std weighs groups, and 1/ℓ
-# weighs trajectories.
+# weighs trajectories. And on this pond RLOO *does* have less variance than REINFORCE with G_t, which on
+# untrained CartPole policies it had not: which is less depends on the problem, too. (Every episode on
+# the pond starts from the same field, so that groups cost nothing.)
 #
 # Is bias bad, then? Section 8.4 has two agents in front whose gradient is biased here, PPO and
 # actor-critic: what they give up in direction they gain in noise, and PPO in several passes over each
