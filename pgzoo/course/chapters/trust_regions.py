@@ -498,8 +498,8 @@ def _loss_by_hand(answer: Answer, g: Generator) -> None:
 
 
 @ppo_loss.property(
-    "where the policy has not changed, its gradient by the logits is −Ψ(1(a = b) − π(b|s)) over the "
-    "number of real steps"
+    "where the policy has not changed, its gradient by the logits is −Ψ(1(a = b) − π(b|s)), over "
+    "the number of real steps"
 )
 def _loss_gradient(answer: Answer, g: Generator) -> None:
     for logits, action, _, psi, mask, clip in _loss_cases(g):
