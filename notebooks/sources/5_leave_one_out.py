@@ -23,7 +23,7 @@ import pgzoo_envs
 import torch
 
 import pgzoo
-from pgzoo import course
+from pgzoo import course, estimators
 from pgzoo.lab import exact_gradient, mdps, score_gradients, simulate
 from pgzoo.policies.networks import Table
 from pgzoo.records.style import COLOURS, STYLE
@@ -616,17 +616,6 @@ none, whole, per_step = variance.values()
 assert per_step < none < whole
 
 # %% [markdown]
-# **Question.** A member that is over could also count as a return-to-go of 0, so that one always divides by
-# K − 1. Is that biased? Why might it be worse on CartPole?
-#
-# <details><summary>Answer</summary>
-#
-# It is unbiased as well: still made of the others alone. But where only the successful are left, each has nearly the
-# same $G_t$, and a mean that counts the dead is far too low for them: Ψ is then positive for all, which is
-# noise. On CartPole the survivors are alike, and the mean over those alive is the better guess.
-#
-# </details>
-#
 # On CartPole, for the untrained policy:
 
 # %%
@@ -674,6 +663,55 @@ plt.show()
 # CartPole: the whole return with a baseline (`rloo`) varies *more* than the return-to-go without any
 # (`reinforce`). What a baseline takes away can be less than what the rewards of the past put in. The two
 # ideas go together: per step, and to go.
+
+# %% [markdown]
+# **Question.** A member that is over could also count as a return-to-go of 0, so that one always divides by
+# K − 1. Is that biased? On CartPole, where the survivors are much alike, which of the two should vary less?
+#
+# <details><summary>Answer</summary>
+#
+# It is unbiased as well: still made of the others alone. "The dead say nothing about step t, so their zeros can only
+# spoil the baseline" sounds convincing. Measure it before you believe it.
+#
+# </details>
+
+
+# %%
+def togo_of(t):
+    return estimators.returns_to_go(t.reward, t.mask, 1.0)
+
+
+def the_living(t):
+    """The mean of those that are still going on."""
+    return leave_one_out_per_step(togo_of(t), t.mask, 8)
+
+
+def all_others(t):
+    """The mean of all others, where those that are over count as 0."""
+    g = togo_of(t).unflatten(1, (-1, 8))
+    return (g - (g.sum(2, keepdim=True) - g) / 7).flatten(1, 2) * t.mask
+
+
+lab = pgzoo.measure(
+    [all_others, the_living],
+    run=run,
+    at=10,
+    trajectories=16,
+    estimates=400,
+    reference_estimates=400,
+    progress=False,
+)
+one, other = lab.table.index
+found = lab.measurement.compare(one, other, "relative_variance").interval
+print(
+    f"relative variance, all others over the living: {found.point:.2f} [{found.low:.2f}, {found.high:.2f}]"
+)
+assert found.low < 1
+
+# %% [markdown]
+# The mean of the living is not better here; if anything it is worse. Late in an episode only few others are left, and a
+# mean over few is noisy (the B/(K − 1) of above). Dividing by K − 1 all the same makes the baseline too small, and
+# less noisy. Both are baselines, and which is better is a question for the laboratory, not for good sense.
 
 # %% [markdown]
 # ## Training
@@ -784,7 +822,7 @@ verdict.table[["runs", "iqm", "iqm_low", "iqm_high"]].round(1)
 # - The group mean is the same estimate times (K − 1)/K: the sample covariance that divides by K.
 # - $N\,\mathrm{Var} = W + B/(K-1) + K D$: a larger group has a better baseline and fewer starts.
 # - A shared start pays where it decides the level of the return, on LunarLander more than on CartPole.
-# - Where episodes end at different times, the baseline of a step is the mean of those that are still there.
+# - Where episodes end at different times, a step's baseline is made of the others at the same step.
 #
 # ## Further reading
 #
