@@ -647,7 +647,27 @@ assert lower.high < 1
 past = lab.measurement.compare("rloo", "reinforce", "relative_variance").interval
 print(f"relative variance, rloo over reinforce: {past.point:.2f} [{past.low:.2f}, {past.high:.2f}]")
 assert past.low > 1
-lab.plot()
+table = lab.table
+fig, ax = plt.subplots(figsize=(7, 2.6), layout="constrained")
+arms = (
+    table.relative_variance - table.relative_variance_low,
+    table.relative_variance_high - table.relative_variance,
+)
+ax.errorbar(
+    table.relative_variance,
+    ["G_t, no baseline", "R less others", "G_t less others at t"],
+    xerr=arms,
+    color=BLUE,
+    marker="o",
+    ls="",
+    capsize=3,
+)
+ax.set(
+    title="CartPole, untrained: the past costs more than a baseline saves",
+    xlabel="relative variance of an estimate from 16 episodes, with its 95% interval",
+)
+ax.invert_yaxis()
+plt.show()
 
 # %% [markdown]
 # A second popular belief: "a baseline always lowers the variance". Look at the first two lines of the small MDP, and of

@@ -13,8 +13,9 @@ from pgzoo.agents.custom import is_file_and_function, named_function
 from pgzoo.agents.text import split_text
 from pgzoo.errors import UsageError
 from pgzoo.lab.check import probes, result
-from pgzoo.lab.check.findings import Finding, explain, remarks
+from pgzoo.lab.check.findings import Finding, remarks
 from pgzoo.lab.check.gradient import RESCALED, RIGHT, UNDECIDED, GradientTest, gradient_test
+from pgzoo.lab.check.mistakes import explain
 from pgzoo.lab.check.portrait import portrait
 from pgzoo.lab.check.problems import (
     CheckProblem,
