@@ -1135,12 +1135,14 @@ t = simulate(answers, pi, horizon=HORIZON, batches=2000, episodes=32, seed=5)
 of_tokens = log_ratio[t.obs, t.action].float() * t.mask
 ways = {
     "reward, Σ_{j≥t} k1_j": estimators.returns_to_go(of_tokens, t.mask, 1.0),
-    "loss, k1_t": of_tokens,
+    "loss with k2, k1_t": of_tokens,
 }
 columns = {"exact": leaf.grad[[PROMPT, RIGHT, WRONG], [YES, MORE, MORE]]}
 for name, psi in ways.items():
     x = score_gradients(t, psi, pi)[:, [PROMPT, RIGHT, WRONG], [YES, MORE, MORE]]
-    columns |= {f"in the {name}": x.mean(0), f"± 2 errors, {name[:6]}": 2 * x.std(0) / 2000**0.5}
+    place, _, weight = name.partition(", ")
+    columns[f"in the {place}: {weight}"] = x.mean(0)
+    columns[f"± 2 standard errors, {place}"] = 2 * x.std(0) / 2000**0.5
 paid = pd.DataFrame(columns, ["prompt: right", "right: more", "wrong: more"])
 paid.T.round(4)
 
