@@ -43,7 +43,8 @@ BLUE, ORANGE, GREEN = COLOURS[:3]
 #
 # For any function f of a trajectory, $E_{old}[w f] = \sum_\tau p_{old}\,\frac{p_\pi}{p_{old}}\, f = E_\pi[f]$. The order
 # is easy to confuse and easy to check: the new policy stands above, and the policy that acted below. Rows are
-# padded, and an empty step changes no product: its ratio is 1.
+# padded, and an empty step changes no product: its ratio is 1. In the padding anything may stand, NaN too, and
+# since 0 · NaN is NaN, it has to be selected away (`torch.where`), not multiplied away.
 #
 # ### Exercise: `importance_ratio`
 
@@ -480,7 +481,7 @@ assert k3 > 2 * k1
 # ### Exercise: `how_far`
 #
 # The two figures that PPO is watched by: KL(π_old ‖ π) by k3, and the share of steps where clipping bites (the two flat
-# fields of the table). Both are means over the real steps of a replica. Much code counts |ρ − 1| > ε instead, and so
+# fields of the table); both are means over the real steps of a replica. Much code counts |ρ − 1| > ε instead, and so
 # counts steps that still have a gradient.
 
 
@@ -677,7 +678,8 @@ assert ends.iqm_low["ppo:epochs=10"] > ends.iqm_high["ppo:epochs=1"]
 loosest = "ppo:epochs=10,clip=0.99"
 assert (ends.drop(loosest).iqm_low > ends.iqm_high[loosest]).all()
 assert np.sum(np.less(loose.summary["eval_mean"], 400)) > 5
-verdict
+print("\n".join(v for v in verdict.verdicts if "higher" in v))
+ends.round(1)
 
 # %% [markdown]
 # Within 25,000 steps, ten epochs end higher than one: the same data, used more often. Without clipping the same ten

@@ -10,10 +10,15 @@ from torch import Generator, Tensor
 
 from pgzoo.course.answer import Answer
 from pgzoo.course.exercise import Args, Exercise
-from pgzoo.course.expect import Wrong, numbers, of_shape, same
+from pgzoo.course.expect import Wrong, of_shape, same
 
 NAN = float("nan")
 CLIP = 0.2
+BELOW = "the new policy stands above, and the policy that acted below"
+PADDING = "0 · NaN is NaN"
+CONSTANT = "Ψ is a number by then"
+WAY_BACK = "It is flat where the policy has already moved far"
+DESCENT = "The optimiser descends"
 
 
 def _two(value: Any, names: str) -> tuple[Any, Any]:
@@ -56,7 +61,7 @@ importance_ratio = Exercise(
     name="importance_ratio",
     chapter=7,
     task="Ratios of every step, 1 in the padding, [S, N, T], and their product [S, N].",
-    read="the new policy stands above, and the policy that acted below",
+    read=BELOW,
     cases=_ratio_cases,
 )
 
@@ -83,6 +88,7 @@ def _ratio_of_padding(answer: Answer, g: Generator) -> None:
     "what stands in the padding changes nothing, be it NaN (0 · NaN is NaN: take "
     "torch.where(mask, …, 0))",
     mistake="missing-mask",
+    read=PADDING,
 )
 def _ratio_padding(answer: Answer, g: Generator) -> None:
     for new, old, mask in _ratio_cases(g):
@@ -111,13 +117,13 @@ def _ratios(answer: Answer, new: Tensor, old: Tensor, mask: Tensor) -> tuple[Ten
     return of_shape(ratio, mask.shape, "ratio"), of_shape(weight, mask.shape[:-1], "weight")
 
 
-@importance_ratio.twin("inverted-ratio")
+@importance_ratio.twin("inverted-ratio", read=BELOW)
 def _old_above(new: Tensor, old: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     ratio = torch.where(mask, old - new, 0).exp()
     return ratio, ratio.prod(-1)
 
 
-@importance_ratio.twin("missing-mask")
+@importance_ratio.twin("missing-mask", read=PADDING)
 def _ratio_of_everything(new: Tensor, old: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
     ratio = (new - old).exp()
     return ratio, ratio.prod(-1)
@@ -138,8 +144,10 @@ def _surrogate_cases(g: Generator) -> Iterator[Args]:
 
 def _with_derivatives(answer: Answer, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Value, gradient by the log-probability, gradient by Ψ."""
-    value, (by_log_prob, by_psi) = answer.derivatives(*args, of=(0, 2))
-    return of_shape(value, args[0].shape), numbers(by_log_prob), numbers(by_psi)
+    shape = args[0].shape
+    value, slopes = answer.derivatives(*args, of=(0, 2))
+    by_log_prob, by_psi = (of_shape(x, shape) for x in slopes)
+    return of_shape(value, shape), by_log_prob, by_psi
 
 
 clipped_surrogate = Exercise(
@@ -161,7 +169,7 @@ def _surrogate_at_old(answer: Answer, g: Generator) -> None:
 
 
 @clipped_surrogate.property(
-    "no gradient flows into Ψ", mistake="gradient-through-psi", read="Ψ is a number by then"
+    "no gradient flows into Ψ", mistake="gradient-through-psi", read=CONSTANT
 )
 def _surrogate_constant(answer: Answer, g: Generator) -> None:
     for args in _surrogate_cases(g):
@@ -206,18 +214,18 @@ def _as_a_loss(new: Tensor, old: Tensor, psi: Tensor, clip: float) -> Tensor:
     return -_least((new - old).exp(), psi.detach(), clip)
 
 
-@clipped_surrogate.twin("inverted-ratio")
+@clipped_surrogate.twin("inverted-ratio", read=BELOW)
 def _surrogate_inverted(new: Tensor, old: Tensor, psi: Tensor, clip: float) -> Tensor:
     return _least((old - new).exp(), psi.detach(), clip)
 
 
-@clipped_surrogate.twin("gradient-through-psi")
+@clipped_surrogate.twin("gradient-through-psi", read=CONSTANT)
 def _psi_attached(new: Tensor, old: Tensor, psi: Tensor, clip: float) -> Tensor:
     return _least((new - old).exp(), psi, clip)
 
 
 @clipped_surrogate.twin(
-    "wrong-clip-side", says="The larger of the two was taken, and the bound is lost."
+    "wrong-clip-side", says="The larger of the two was taken, and the bound is lost.", read=WAY_BACK
 )
 def _larger(new: Tensor, old: Tensor, psi: Tensor, clip: float) -> Tensor:
     return -_least((new - old).exp(), -psi.detach(), clip)
@@ -277,6 +285,7 @@ def _weight_turned_round(ratio: Tensor, psi: Tensor, clip: float) -> Tensor:
 @effective_weight.twin(
     "wrong-clip-side",
     says="Steps were dropped wherever ρ is outside 1 ± ε, whatever the sign of Ψ.",
+    read=WAY_BACK,
 )
 def _weight_both_sides(ratio: Tensor, psi: Tensor, clip: float) -> Tensor:
     return torch.where((ratio - 1).abs() > clip, 0, ratio * psi)
@@ -323,6 +332,7 @@ def _distance_by_hand(answer: Answer, g: Generator) -> None:
     "what stands in the padding changes nothing, be it NaN (0 · NaN is NaN: take "
     "torch.where(mask, …, 0), or the real steps alone)",
     mistake="missing-mask",
+    read=PADDING,
 )
 def _distance_padding(answer: Answer, g: Generator) -> None:
     for new, old, psi, mask, clip in _distance_cases(g):
@@ -378,7 +388,7 @@ def _share(new: Tensor, old: Tensor, psi: Tensor, mask: Tensor, clip: float) -> 
     return _over_steps(_bites((new - old).exp(), psi, clip).double(), mask)
 
 
-@how_far.twin("inverted-ratio")
+@how_far.twin("inverted-ratio", read=BELOW)
 def _distance_back(
     new: Tensor, old: Tensor, psi: Tensor, mask: Tensor, clip: float
 ) -> tuple[Tensor, Tensor]:
@@ -393,7 +403,7 @@ def _distance_negative(
     return _over_steps(added, mask), _share(new, old, psi, mask, clip)
 
 
-@how_far.twin("missing-mask")
+@how_far.twin("missing-mask", read=PADDING)
 def _distance_of_everything(
     new: Tensor, old: Tensor, psi: Tensor, mask: Tensor, clip: float
 ) -> tuple[Tensor, Tensor]:
@@ -413,6 +423,7 @@ def _distance_summed(
 @how_far.twin(
     "wrong-clip-side",
     says="Steps were counted wherever ρ is outside 1 ± ε, whatever the sign of Ψ.",
+    read=WAY_BACK,
 )
 def _distance_both_sides(
     new: Tensor, old: Tensor, psi: Tensor, mask: Tensor, clip: float
@@ -438,8 +449,9 @@ def _of_action(logits: Tensor, action: Tensor) -> Tensor:
 def _loss(answer: Answer, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
     """Value, and gradients by logits and Ψ at the real steps."""
     mask = args[4]
-    value, (by_logits, by_psi) = answer.derivatives(*args, of=(0, 3))
-    return of_shape(value, [], "the loss"), numbers(by_logits)[mask], numbers(by_psi)[mask]
+    value, slopes = answer.derivatives(*args, of=(0, 3))
+    by_logits, by_psi = (of_shape(x, args[i].shape) for x, i in zip(slopes, (0, 3), strict=True))
+    return of_shape(value, [], "the loss"), by_logits[mask], by_psi[mask]
 
 
 ppo_loss = Exercise(
@@ -459,7 +471,7 @@ def _loss_at_old(answer: Answer, g: Generator) -> None:
         same(value, -psi[mask].mean(), "the loss")
 
 
-@ppo_loss.property("no gradient flows into Ψ", mistake="gradient-through-psi")
+@ppo_loss.property("no gradient flows into Ψ", mistake="gradient-through-psi", read=CONSTANT)
 def _loss_constant(answer: Answer, g: Generator) -> None:
     for args in _loss_cases(g):
         by_psi = _loss(answer, *args)[2]
@@ -470,6 +482,7 @@ def _loss_constant(answer: Answer, g: Generator) -> None:
     "what stands in the padding changes nothing, be it NaN (0 · NaN is NaN: take the real steps "
     "alone, or torch.where(mask, …, 0))",
     mistake="missing-mask",
+    read=PADDING,
 )
 def _loss_padding(answer: Answer, g: Generator) -> None:
     for logits, action, old, psi, mask, clip in _loss_cases(g):
@@ -498,8 +511,8 @@ def _loss_by_hand(answer: Answer, g: Generator) -> None:
 
 
 @ppo_loss.property(
-    "where the policy has not changed, its gradient by the logits is −Ψ(1(a = b) − π(b|s)) over the "
-    "number of real steps"
+    "where the policy has not changed, its gradient by the logits is −Ψ(1(a = b) − π(b|s)), over "
+    "the number of real steps"
 )
 def _loss_gradient(answer: Answer, g: Generator) -> None:
     for logits, action, _, psi, mask, clip in _loss_cases(g):
@@ -513,14 +526,14 @@ def _surrogate(new: Tensor, old: Tensor, psi: Tensor, mask: Tensor, clip: float)
     return _least((new - old)[mask].exp(), psi[mask], clip)
 
 
-@ppo_loss.twin("wrong-sign")
+@ppo_loss.twin("wrong-sign", read=DESCENT)
 def _loss_of_descent(
     logits: Tensor, action: Tensor, old: Tensor, psi: Tensor, mask: Tensor, clip: float
 ) -> Tensor:
     return _surrogate(_of_action(logits, action), old, psi.detach(), mask, clip).mean()
 
 
-@ppo_loss.twin("missing-mask")
+@ppo_loss.twin("missing-mask", read=PADDING)
 def _loss_of_everything(
     logits: Tensor, action: Tensor, old: Tensor, psi: Tensor, mask: Tensor, clip: float
 ) -> Tensor:
@@ -553,21 +566,23 @@ def _loss_of_best(
     return -_surrogate(logits.log_softmax(-1).amax(-1), old, psi.detach(), mask, clip).mean()
 
 
-@ppo_loss.twin("gradient-through-psi")
+@ppo_loss.twin("gradient-through-psi", read=CONSTANT)
 def _loss_attached(
     logits: Tensor, action: Tensor, old: Tensor, psi: Tensor, mask: Tensor, clip: float
 ) -> Tensor:
     return -_surrogate(_of_action(logits, action), old, psi, mask, clip).mean()
 
 
-@ppo_loss.twin("inverted-ratio")
+@ppo_loss.twin("inverted-ratio", read=BELOW)
 def _loss_inverted(
     logits: Tensor, action: Tensor, old: Tensor, psi: Tensor, mask: Tensor, clip: float
 ) -> Tensor:
     return -_surrogate(old, _of_action(logits, action), psi.detach(), mask, clip).mean()
 
 
-@ppo_loss.twin("wrong-clip-side", says="The larger of the two was taken, and the bound is lost.")
+@ppo_loss.twin(
+    "wrong-clip-side", says="The larger of the two was taken, and the bound is lost.", read=WAY_BACK
+)
 def _loss_of_larger(
     logits: Tensor, action: Tensor, old: Tensor, psi: Tensor, mask: Tensor, clip: float
 ) -> Tensor:
