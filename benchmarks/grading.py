@@ -128,7 +128,8 @@ def failures(graded: Graded, again: Graded, untouched: dict[str, bool]) -> list[
     """What should not have happened."""
     found = [f"not untouched: {what}" for what, kept in untouched.items() if not kept]
     if graded.table != again.table:
-        found.append("the second time, grades were others")
+        pairs = zip(graded.lines, again.lines, strict=True)
+        found += [f"the second time, another grade: {a} {b}" for a, b in pairs if a != b]
     for line in graded.lines:
         attempt = HOSTILE.get(line["submission"])
         if attempt and line["exercise"] == "leave_one_out" and line["status"] != attempt.status:

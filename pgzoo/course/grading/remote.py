@@ -217,10 +217,11 @@ class Nursery:
             status, used = FATE.unpack(self._control.recv(FATE.size, socket.MSG_WAITALL))
         except (OSError, struct.error) as error:
             raise GradingError(DIED) from error
-        if os.WIFEXITED(status):
-            return EndedError(FAILED, "It ended the process that it ran in.")
+        # SIGKILL comes a second after SIGXCPU, from a system short of memory, or from the nursery,
+        # where a process has hung up and would have ended by itself a moment later.
         number = os.WTERMSIG(status)
-        # SIGKILL comes a second later to what ignores SIGXCPU, or from a system short of memory.
         if number == signal.SIGXCPU or (number == signal.SIGKILL and used > self.seconds / 2):
             return EndedError(TIMED_OUT, self.too_long)
+        if os.WIFEXITED(status) or number == signal.SIGKILL:
+            return EndedError(FAILED, "Its process ended before it answered.")
         return EndedError(FAILED, f"Its process was ended by {signal.Signals(number).name}.")

@@ -71,7 +71,7 @@ def test_nothing_is_read_but_python_s_own(nursery, tmp_path, path):
 
 
 def test_the_same_grade_every_time(nursery, tmp_path):
-    for name in ("right-once", "takes-memory", "crashes", "reads-files"):
+    for name in ("right-once", "takes-memory", "crashes", "reads-files", *["hangs-up"] * 10):
         source = HOSTILE[name].source(str(tmp_path / "none"), 0)
         first, second = (graded(nursery, tmp_path / "them.py", source) for _ in range(2))
         assert (first.status, first.says) == (second.status, second.says)
