@@ -92,14 +92,28 @@ last = run.metrics.groupby("seed").return_last_100.last()
 shown = {last.idxmax(): "new method?", last.idxmin(): "baseline?"}
 for seed, rows in run.metrics.groupby("seed"):
     colour = {"new method?": "#117733", "baseline?": "#D55E00"}.get(shown.get(seed), "#bbbbbb")
-    left.plot(rows.env_steps / 1000, rows.return_last_100, color=colour, label=shown.get(seed),
-              lw=2.5 if seed in shown else 0.8, zorder=3 if seed in shown else 2)
+    left.plot(
+        rows.env_steps / 1000,
+        rows.return_last_100,
+        color=colour,
+        label=shown.get(seed),
+        lw=2.5 if seed in shown else 0.8,
+        zorder=3 if seed in shown else 2,
+    )
 left.set(xlabel="environment steps, thousands", ylabel="return, mean of the last 100 episodes")
 left.set_title("Forty runs of one and the same agent")
 left.legend()
 for (n, x), look in zip(apart.items(), LOOKS, strict=False):
-    right.hist(x, bins=np.arange(0, 165, 5), density=True, histtype="step", color=look.colour,
-               ls=look.line, lw=2, label=f"{n} seed{'s' if n > 1 else ''} each")
+    right.hist(
+        x,
+        bins=np.arange(0, 165, 5),
+        density=True,
+        histtype="step",
+        color=look.colour,
+        ls=look.line,
+        lw=2,
+        label=f"{n} seed{'s' if n > 1 else ''} each",
+    )
 right.set(xlabel="difference of the mean returns of two sets of seeds", ylabel="density")
 right.set_title("How far the agent is from itself")
 right.legend()
@@ -156,6 +170,7 @@ assert false["runs"] < 0.1
 # Runs may have finished different numbers of episodes: rows of returns are padded, and a mask says
 # which places hold an episode. What stands in the padding may be anything, NaN included. First each
 # run becomes one number, its mean over its own episodes; then comes the interquartile mean.
+
 
 # %% tags=["exercise", "final_return"]
 def final_return(returns, mask):
@@ -311,6 +326,7 @@ found.plot("final_returns")
 #
 # ### Exercise 2
 
+
 # %% tags=["exercise", "probability_of_improvement"]
 def probability_of_improvement(a, b):
     """P(A > B) + ½ P(A = B), estimated from runs.
@@ -352,6 +368,7 @@ found.plot("probability_matrix")
 # The deals are given as rows of positions in the pooled runs: `torch.cat([a, b])[deals[i]]` are the
 # runs in another order, of which the first $m$ go to A. "As extreme" is meant in both directions.
 # Means of equal runs may differ by rounding: count a deal that comes within 10⁻⁹ of what was seen.
+
 
 # %% tags=["exercise", "permutation_p_value"]
 def permutation_p_value(a, b, deals):
@@ -429,8 +446,9 @@ assert 45 * least[7] < 0.05
 any_false = np.zeros(2)
 for _ in range(400):
     four = returns[rng.permutation(40)].reshape(4, 10)
-    p = np.array([stats.mannwhitneyu(a, b, method="asymptotic").pvalue
-                  for a, b in combinations(four, 2)])
+    p = np.array(
+        [stats.mannwhitneyu(a, b, method="asymptotic").pvalue for a, b in combinations(four, 2)]
+    )
     any_false += [p.min() <= 0.05, holm(p).min() <= 0.05]
 any_false /= 400
 print(f"some pair of six 'differs': {any_false[0]:.0%} uncorrected, {any_false[1]:.0%} by Holm")
@@ -484,6 +502,7 @@ assert any(v.startswith("actor-critic ends higher than rloo:") for v in ends)
 # those that were stopped. Where somebody stops the runs that look bad, no formula mends that.
 #
 # ### Exercise 4
+
 
 # %% tags=["exercise", "share_unsolved"]
 def share_unsolved(steps, solved, at):
@@ -555,8 +574,7 @@ for outcome in found.outcomes:
     steps, solved = first.clamp(max=30_000), first <= 30_000
     reached[outcome.label] = int(solved.sum())
     shares = [share_unsolved(steps, solved, float(t)) for t in grid]
-    ax.step(grid / 1000, shares, where="post", color=look.colour, ls=look.line,
-            label=outcome.label)
+    ax.step(grid / 1000, shares, where="post", color=look.colour, ls=look.line, label=outcome.label)
 ax.set(xlabel="environment steps, thousands", ylabel="share that has not reached 100")
 ax.set_title("With and without a critic: how soon runs reach a return of 100")
 ax.legend(loc="lower left")
@@ -609,6 +627,7 @@ assert reached["reinforce"] < 8
 # ### Exercise 5
 #
 # If less than nothing is left of the signal, noise hides it: the relative variance is infinite then.
+
 
 # %% tags=["exercise", "relative_variance"]
 def relative_variance(estimates):
@@ -676,20 +695,34 @@ moments, lines = (0, 30, 60), []
 for at in moments:
     for seed in range(6):
         measured = pgzoo.measure(
-            [WHOLE, "reinforce", "rloo", "grpo", "reinforce++"], run=run, replica=seed, at=at,
-            trajectories=16, estimates=60, reference_estimates=20, critic_trajectories=16,
+            [WHOLE, "reinforce", "rloo", "grpo", "reinforce++"],
+            run=run,
+            replica=seed,
+            at=at,
+            trajectories=16,
+            estimates=60,
+            reference_estimates=20,
+            critic_trajectories=16,
             progress=False,
         )
         numbers = measured.table[["variance", "relative_variance"]]
         for claim, (a, b) in claims.items():
             ratio = numbers.loc[a] / numbers.loc[b]
-            lines.append({"at": at, "seed": seed, "claim": claim, "raw": ratio.variance,
-                          "relative": ratio.relative_variance})
+            lines.append(
+                {
+                    "at": at,
+                    "seed": seed,
+                    "claim": claim,
+                    "raw": ratio.variance,
+                    "relative": ratio.relative_variance,
+                }
+            )
 ratios = pd.DataFrame(lines)
 
 # %% [markdown]
 # (`measure` also fits a critic and samples a reference gradient, for figures that are not asked for
 # here; they are kept small.)
+
 
 # %%
 def interval_over_seeds(x):
@@ -720,8 +753,15 @@ for k, at in enumerate(moments):
         seeds = ratios[(ratios["at"] == at) & (ratios.claim == claim)].relative
         ax.plot(seeds, [y] * 6, "o", ms=4, alpha=0.35, color=LOOKS[k].colour)
         point, low, high = table.loc[(claim, at), ["ratio", "low", "high"]]
-        ax.errorbar(point, y, xerr=[[point - low], [high - point]], fmt="D", capsize=4,
-                    color=LOOKS[k].colour, label=f"after {at}% of training" if row == 0 else None)
+        ax.errorbar(
+            point,
+            y,
+            xerr=[[point - low], [high - point]],
+            fmt="D",
+            capsize=4,
+            color=LOOKS[k].colour,
+            label=f"after {at}% of training" if row == 0 else None,
+        )
 ax.axvline(1, color="#333333", lw=1)
 ax.set(xscale="log", yticks=range(4), yticklabels=claims, ylim=(3.6, -0.6))
 ax.set_xticks([0.2, 0.5, 1, 2], ["0.2", "0.5", "1", "2"])
@@ -763,7 +803,9 @@ report = BENCHMARKS / "claims.md"
 if report.exists():
     part = report.read_text(encoding="utf-8").split("## Verdict")[1].split("\n## ")[0]
     cells = [line.split("|")[1:3] for line in part.splitlines() if line.startswith("| ")][1:]
-    quoted = pd.Series({name.strip(): count.strip() for name, count in cells}, name="of six policies")
+    quoted = pd.Series(
+        {name.strip(): count.strip() for name, count in cells}, name="of six policies"
+    )
     display(quoted.to_frame())
     assert "true" not in quoted["grpo is unbiased"]
     assert "1 false" in quoted["RLOO less than REINFORCE (G_t): relative variance"]
@@ -814,8 +856,13 @@ fig, axes = plt.subplots(1, 3, figsize=(10, 3.4), layout="constrained")
 for ax, (tag, label) in zip(axes, charts.items(), strict=True):
     for agent, source in events.items():
         curve, look = source.Tensors(tag), looks[agent]
-        ax.plot([e.step / 1000 for e in curve], [e.tensor_proto.float_val[0] for e in curve],
-                color=look.colour, ls=look.line, label=agent)
+        ax.plot(
+            [e.step / 1000 for e in curve],
+            [e.tensor_proto.float_val[0] for e in curve],
+            color=look.colour,
+            ls=look.line,
+            label=agent,
+        )
     ax.set(xlabel="environment steps, thousands", ylabel=label)
     ax.set_title(tag.partition("/")[0])
 axes[1].set_yscale("log")
@@ -873,6 +920,7 @@ Image(picture.encoded_image_string, width=560)
 # | `grpo` | ($R_i$ − mean of the group's $K$) / std of the group (Bessel) | averaged |
 #
 # ### Exercise 6
+
 
 # %% tags=["exercise", "method_weight"]
 def method_weight(returns, lengths, group_size, method):
