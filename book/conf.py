@@ -75,28 +75,22 @@ templates_path = ["templates"]
 mathjax_path = "tex-svg-full.js"
 mathjax3_config = {"options": {"enableMenu": False}}
 
+
+def pages(pattern: str) -> list[str]:
+    """Names of pages below the root, in the order of the numbers that they begin with."""
+    names = [path.relative_to(ROOT).with_suffix("").as_posix() for path in ROOT.glob(pattern)]
+    return sorted(names, key=lambda name: [int(n) for n in re.findall(r"/(\d+)_", name)] or [0])
+
+
 CONTENTS = {
     "The course": [
         "notebooks/README",
-        *sorted(
-            (
-                p.relative_to(ROOT).with_suffix("").as_posix()
-                for p in ROOT.glob("notebooks/solutions/*.ipynb")
-            ),
-            key=lambda name: int(name.rpartition("/")[2].partition("_")[0]),
-        ),
+        *pages("notebooks/solutions/*.ipynb"),
         "notebooks/student/README",
         "notebooks/TEACHING",
     ],
     "Reference": [f"book/api/{name}" for name in ("face", "course", "estimators", "agents", "lab")],
-    "What was measured": [
-        *(
-            f"benchmarks/{name}"
-            for name in ("claims", "comparisons", "check", "coverage", "README")
-        ),
-        "benchmarks/results/README",
-        *(f"benchmarks/results/{env}-compared/README" for env in ("CartPole-v1", "LunarLander-v3")),
-    ],
+    "What was measured": sorted(pages("benchmarks/*.md") + pages("benchmarks/results/**/*.md")),
     "The project": ["CHANGELOG", "CONTRIBUTING"],
 }
 """Captions of the navigation, and pages below them."""
@@ -109,11 +103,9 @@ LINK = re.compile(r"\[([^\]]*)\]\(([^)#:\s]+)\)")
 def contents() -> str:
     """The navigation, for the end of the front page."""
     found = ""
-    for caption, pages in CONTENTS.items():
-        there = [page for page in pages if list(ROOT.glob(f"{page}.*"))]
-        found += (
-            f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n" + "\n".join(there) + "\n```\n"
-        )
+    for caption, names in CONTENTS.items():
+        head = f"\n```{{toctree}}\n:hidden:\n:caption: {caption}\n\n"
+        found += head + "\n".join(names) + "\n```\n"
     return found
 
 
