@@ -55,7 +55,10 @@ def _more_padding(answer: Answer, g: Generator) -> None:
         same(answer(wider, torch.cat([mask, mask & False], -1)), answer(returns, mask))
 
 
-@final_return.property("the unit is the run: one with more episodes weighs no more than others")
+@final_return.property(
+    "the unit is the run: one with more episodes weighs no more than others",
+    read="The unit is the training run",
+)
 def _unit(answer: Answer, g: Generator) -> None:
     returns = (10 + _normal(g, 9, 1)).expand(9, 6).contiguous()  # a run returns the same always
     few = torch.arange(6) < torch.randint(1, 3, (9, 1), generator=g)
