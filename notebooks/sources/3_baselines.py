@@ -52,10 +52,10 @@ plt.rcParams.update(STYLE)
 # $$\hat g = \frac1N \sum_i \sum_t \Psi_{i,t}\, \nabla \log \pi(a_{i,t}|s_{i,t}),
 # \qquad \Psi_{i,t} = G_{i,t} .$$
 #
-# In this chapter γ = 1, so that the factor γ^t of chapter 1 is 1 and the estimate is exact on
-# average. We look at the MDP `fork`. Its first action chooses the upper or the lower path; the
-# upper one pays 1 at its end. On both paths four more actions pay +1 or −1 each. Every episode
-# has five steps.
+# Until we come to CartPole γ is 1, so that the factor γ^t of chapter 1 is 1 and the estimate is
+# exact on average. We look at the MDP `fork`. Its first action chooses the upper or the lower
+# path; the upper one pays 1 at its end. On both paths four more actions pay +1 or −1 each. Every
+# episode has five steps.
 #
 # Let every reward be higher by a constant c. Whatever the policy does, it now earns 5c more. So J
 # rises by 5c, and the gradient stays what it was.

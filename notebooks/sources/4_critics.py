@@ -82,8 +82,8 @@ assert torch.allclose((pi * q).sum(-1), value)
 # %% [markdown]
 # ## The TD error
 #
-# After one step we know a little more than before. We expected V(s_t). We earned $r_t$, and now
-# expect γ V(s_{t+1}). The difference is the **temporal-difference error**
+# After one step we know a little more than before. We expected $V(s_t)$. We earned $r_t$, and now
+# expect $\gamma V(s_{t+1})$. The difference is the **temporal-difference error**
 #
 # $$\delta_t = r_t + \gamma V(s_{t+1}) - V(s_t) ,$$
 #
@@ -94,15 +94,15 @@ assert torch.allclose((pi * q).sum(-1), value)
 #   = A(s, a) ,$$
 #
 # the **advantage**. So Ψ = δ gives the exact gradient on average, like Ψ = G_t, but all the noise
-# of later rewards is gone. V(s_{t+1}) stands in for them. This is called **bootstrapping**.
+# of later rewards is gone. $V(s_{t+1})$ stands in for them. This is called **bootstrapping**.
 #
-# Two flags say how a step ended. `terminated`: in a terminal state, after which nothing is earned,
-# so V(s_{t+1}) is 0 there whatever the critic says. `truncated`: a time limit cut the episode off.
-# The state it was cut off in is a state like any other, with a value like any other. Of the two,
-# only terminated says that nothing follows.
+# Two flags say how a step ended. `terminated`: in a terminal state, after which nothing is
+# earned, so $V(s_{t+1})$ is 0 there whatever the critic says. `truncated`: a time limit cut the
+# episode off. The state it was cut off in is a state like any other, with a value like any other.
+# Of the two, only terminated says that nothing follows.
 #
 # **Exercise 1.** Write δ. All arrays are [S, N, T] (replicas, rows, steps). Where the mask is false
-# there is no step, numbers may be NaN, and the result is 0.
+# there is no step, the numbers there have no meaning, and the result is 0.
 
 
 # %% tags=["exercise", "td_errors"]
@@ -111,7 +111,7 @@ def td_errors(reward, value, next_value, terminated, truncated, mask, gamma):
 
     reward, value, next_value: r_t, V(s_t), V(s_{t+1}), [S, N, T]
     terminated, truncated: how the step ended, [S, N, T]
-    mask: true on real steps, [S, N, T]; elsewhere numbers may be NaN
+    mask: true on real steps, [S, N, T]; elsewhere numbers have no meaning
     result: [S, N, T], zero where the mask is false
     """
     ### BEGIN SOLUTION
@@ -137,14 +137,14 @@ for s in range(3):
 
 # %% [markdown]
 # **Question 1.** Let the critic be wrong by the same number everywhere: V(s) + 5. Is Ψ = δ still
-# unbiased? And Ψ = G_t − V(s_t) − 5?
+# unbiased? And Ψ = G_t − $V(s_t)$ − 5?
 #
 # <details><summary>Answer</summary>
 #
-# δ becomes δ + 5γ − 5 on all steps but the terminal ones, where it becomes δ − 5. On
-# the former a constant is added, which is a baseline. On the terminal ones another constant is
-# added: whether an episode ends depends on the action, so this is a bias. Without
-# terminal states there would be none. G_t − V(s_t) − 5 is unbiased: here V is only a baseline.
+# δ becomes δ + 5γ − 5 on all steps but the terminal ones, where it becomes δ − 5. On the former a
+# constant is added, which is a baseline. On the terminal ones another constant is added: whether
+# an episode ends depends on the action, so this is a bias. Without terminal states there would be
+# none. The next cell measures it. G_t − $V(s_t)$ − 5 is unbiased: here V is only a baseline.
 #
 # </details>
 
@@ -167,17 +167,17 @@ assert z.abs().max() > 10
 # $$A^{(n)}_t = r_t + \gamma r_{t+1} + \dots + \gamma^{n-1} r_{t+n-1} + \gamma^n V(s_{t+n}) - V(s_t)
 #   = \sum_{l<n} \gamma^l\, \delta_{t+l} .$$
 #
-# The second form is a telescope: in the sum of $\gamma^l \delta_{t+l}$ each $+\gamma^{l+1}
-# V(s_{t+l+1})$ meets the $-\gamma^{l+1} V(s_{t+l+1})$ of the next term, and only the first and
-# the last are left.
+# The second form is a telescope: the $+\gamma^{l+1} V(s_{t+l+1})$ of one term meets the
+# $-\gamma^{l+1} V(s_{t+l+1})$ of the next one, and only the first and the last are left.
 #
-# With n as large as possible the critic is asked once, where the data end. Data end in four ways:
+# With n as large as possible the critic is asked once, where the data end. Of a step there are four
+# kinds:
 #
 # | the step … | then what follows is worth |
 # |---|---|
 # | ends in a terminal state (`terminated`) | 0 |
-# | is cut off by a time limit (`truncated`) | V(s_{t+1}) |
-# | is the last one of the row, the episode goes on | V(s_{t+1}) |
+# | is cut off by a time limit (`truncated`) | $V(s_{t+1})$ |
+# | is the last one of the row, the episode goes on | $V(s_{t+1})$ |
 # | is followed by a step of the same episode | what follows there |
 #
 # In short: a time limit or the end of a row ends the data, not the value.
@@ -431,7 +431,7 @@ for name, critic in critics.items():
 # %% [markdown]
 # ## What V is fitted to
 #
-# A critic is fitted by regression: V(s_t) towards a target. The target can be the return
+# A critic is fitted by regression: $V(s_t)$ towards a target. The target can be the return
 # (unbiased, noisy) or one that bootstraps, $r_t + \gamma V(s_{t+1})$, or anything between,
 # $A^\lambda_t + V(s_t)$. With a bootstrap, V occurs twice in the squared error
 #
@@ -447,7 +447,7 @@ for name, critic in critics.items():
 # the *next* states that are more alike than the truth. So minimising δ² makes V flat. (Sutton and
 # Barto discuss it as the naive residual-gradient algorithm, section 11.5.)
 #
-# **Exercise 4.** Write the loss: the mean over a replica's real steps, with the gradient through V(s_t)
+# **Exercise 4.** Write the loss: the mean over a replica's real steps, with the gradient through $V(s_t)$
 # alone.
 
 
@@ -455,7 +455,7 @@ for name, critic in critics.items():
 def value_loss(reward, value, next_value, terminated, truncated, mask, gamma):
     """Mean over real steps of (V(s_t) − target)², the target r_t + γ V(s_{t+1}) held fixed.
 
-    The arguments are those of td_errors; what stands where the mask is false is finite here.
+    The arguments are those of td_errors.
     result: [S], one loss for each replica
     """
     ### BEGIN SOLUTION

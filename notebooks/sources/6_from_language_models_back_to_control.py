@@ -1134,13 +1134,15 @@ divergence(leaf).backward()
 t = simulate(answers, pi, horizon=HORIZON, batches=2000, episodes=32, seed=5)
 of_tokens = log_ratio[t.obs, t.action].float() * t.mask
 ways = {
-    "in the reward: Σ_{j≥t} k1_j": estimators.returns_to_go(of_tokens, t.mask, 1.0),
-    "in the loss, k2: k1_t": of_tokens,
+    "reward, Σ_{j≥t} k1_j": estimators.returns_to_go(of_tokens, t.mask, 1.0),
+    "loss with k2, k1_t": of_tokens,
 }
 columns = {"exact": leaf.grad[[PROMPT, RIGHT, WRONG], [YES, MORE, MORE]]}
 for name, psi in ways.items():
     x = score_gradients(t, psi, pi)[:, [PROMPT, RIGHT, WRONG], [YES, MORE, MORE]]
-    columns |= {name: x.mean(0), f"± 2 standard errors ({name[7:10]})": 2 * x.std(0) / 2000**0.5}
+    place, _, weight = name.partition(", ")
+    columns[f"in the {place}: {weight}"] = x.mean(0)
+    columns[f"± 2 standard errors, {place}"] = 2 * x.std(0) / 2000**0.5
 paid = pd.DataFrame(columns, ["prompt: right", "right: more", "wrong: more"])
 paid.T.round(4)
 
@@ -1273,7 +1275,7 @@ runs = {
         steps=20_000,
         diagnostics=0,
         progress=False,
-        **({"reference": str(reference_run.path), **options} if options else {}),
+        **({"reference": reference_run.path, **options} if options else {}),
     )
     for name, options in held.items()
 }

@@ -516,8 +516,8 @@ def _not_discounted_too_little(answer: Answer, g: Generator) -> None:
 
 
 @my_baseline_psi.property(
-    "from step t on, the reward at step j counts exactly γ^(j − t) in the episode's own Ψ_t: none of "
-    "it is in b",
+    "from step t on, the reward at step j counts exactly γ^(j − t) in the episode's own Ψ_t, so "
+    "that none of it is in b",
     mistake="own-sample-in-baseline",
 )
 def _own_rewards_exactly(answer: Answer, g: Generator) -> None:

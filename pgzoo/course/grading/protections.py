@@ -52,7 +52,7 @@ clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times get
 poll ppoll select pselect6 sendto recvfrom exit exit_group
 """
 """Allowed with any arguments; the only socket there is leads to the grader."""
-READING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 """Flags of which none is set when a file is opened to be read."""
 _DUPLICATE, _GET_FD, _SET_FD, _GET_FLAGS, _DUPLICATE_CLOEXEC = 0, 1, 2, 3, 1030
 _SIGNAL_AT_END_OF_PARENT, _NO_NEW_PRIVILEGES = 1, 38
@@ -169,8 +169,8 @@ def _allowed() -> Iterator[tuple[Any, ...]]:
     everything = (1 << 32) - 1
     for name in CALLS.split():
         yield (name,)
-    yield "open", (1, READING, 0)
-    yield "openat", (2, READING, 0)
+    yield "open", (1, WRITING, 0)
+    yield "openat", (2, WRITING, 0)
     yield "prlimit64", (0, everything, 0), (2, (1 << 64) - 1, 0)  # one's own limits are read
     for command in (_DUPLICATE, _GET_FD, _SET_FD, _GET_FLAGS, _DUPLICATE_CLOEXEC):
         yield "fcntl", (1, everything, command)  # others have the kernel send signals

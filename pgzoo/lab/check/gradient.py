@@ -305,7 +305,8 @@ def _controls(problem: CheckProblem, t: Trajectories, gamma: float) -> tuple[lis
     """Weights Ψ ``[S, N, T]`` with known means ``[F, T, n·A]``.
 
     Every reward of the episode, q and V at each step, one; and, without the step's own action in
-    them, returns and returns-to-go of the others: of the group, of the batch, of both neighbours.
+    them, returns and returns-to-go of the others: of the group, of the batch, of both neighbours,
+    of a row of the next group.
     """
     mask, reward = t.mask, torch.where(t.mask, t.reward, 0).double()
     own = [reward[:, :, u : u + 1] * mask for u in range(problem.horizon)]
@@ -315,13 +316,14 @@ def _controls(problem: CheckProblem, t: Trajectories, gamma: float) -> tuple[lis
     q_here, v_here = q[moments, t.obs, t.action] * mask, value[moments, t.obs] * mask
     to_go = returns_to_go(reward, mask, gamma)
     whole, everywhere = to_go[:, :, :1].expand_as(to_go), torch.ones_like(mask)
-    sizes = {t.group_size, mask.shape[1]} - {1}
+    sizes = sorted({t.group_size, mask.shape[1]} - {1})
     others = [
         _mean_of_others(x, there, size)
         for size in sizes
         for x, there in ((whole, everywhere), (to_go, mask))
     ]
-    others += [x.roll(shift, 1) for shift in {1, -1, t.group_size} for x in (whole, to_go)]
+    shifts = {shift % mask.shape[1] for shift in (1, -1, t.group_size)} - {0}
+    others += [x.roll(shift, 1) for shift in sorted(shifts) for x in (whole, to_go)]
     free_of_action = [mask.double(), v_here, *(x * mask for x in others)]
     known = [*problem.credit.transpose(0, 1), problem.gradient(from_each_step(problem.horizon, 1))]
     zeros = torch.zeros(len(free_of_action), *known[0].shape, dtype=torch.float64)

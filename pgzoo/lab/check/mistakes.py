@@ -44,6 +44,18 @@ def explain(test: GradientTest, portrait: Portrait, gamma: float) -> tuple[Findi
     return tuple(found) or (_unexplained(test),)
 
 
+def beyond(portrait: Portrait, gamma: float) -> tuple[Finding, ...]:
+    """What an estimator that is right on the problems does to rewards such as they do not have."""
+    taken = _Look(portrait, gamma).follows
+    if taken < CLOSE:
+        return ()
+    text = (
+        f"right for rewards of moderate size, but of a change by {LARGE:g} it takes away "
+        f"{taken:.0%}: is something clipped?"
+    )
+    return (Finding("not-linear-in-rewards", text, {"taken away": taken}),)
+
+
 def _rules(look: _Look) -> tuple[Rule, ...]:
     if not look.portrait.is_linear:
         return (*ANY, *BENT, *FORBIDDEN)
@@ -99,6 +111,16 @@ class _Look:
             if found is not None:
                 return found
         return None
+
+    @cached_property
+    def follows(self) -> float:
+        """How much of a large change of rewards from step t on is taken away again."""
+        p, steps = self.portrait, self.own.shape[1]
+        changes = [(p.of_own_row(p.jumps), LARGE), (p.of_own_row(p.falls), -LARGE)]
+        return min(
+            max(float(((c / size - weights) * self.ahead).abs().max()) for c, size in changes)
+            for weights in (make(steps, self.gamma) for make in (from_each_step, from_the_start))
+        )
 
     def multiple(
         self, weights: Tensor, where: Tensor | None = None, own: Tensor | None = None
@@ -397,24 +419,13 @@ def _episodes_left_out(look: _Look) -> Finding | None:
 
 
 def _moving_baseline(look: _Look) -> Finding | None:
-    """A baseline that follows a large change of its own episode's rewards from step t on."""
-    if look.factor is not None:
-        return None
-    p, steps = look.portrait, look.own.shape[1]
-    follows = min(
-        max(
-            float(((p.of_own_row(change) - size * weights) * look.ahead).abs().max())
-            for change, size in ((p.jumps, LARGE), (p.falls, -LARGE))
-        )
-        for weights in (make(steps, look.gamma) for make in (from_each_step, from_the_start))
-    )
-    if follows / LARGE < CLOSE:
+    if look.factor is not None or look.follows < CLOSE:
         return None
     return Finding(
         "own-sample-in-baseline",
         "the baseline contains its own sample: it moves with the return that it is subtracted "
         "from, and takes away part of the gradient.",
-        {"change of the baseline": follows / LARGE},
+        {"change of the baseline": look.follows},
     )
 
 

@@ -39,6 +39,16 @@ def test_scale_of_the_group_mean_is_known_to_three_digits():
         assert list(found.scales.values()) == pytest.approx([1 - 1 / k] * 6, abs=2e-3)
 
 
+@pytest.mark.parametrize(("group_size", "episodes"), [(4, 4), (1, 2), (2, 2)])
+def test_one_group_is_enough(group_size, episodes):
+    problems = check_problems(group_size, episodes)
+    right = gradient_test(estimators.neighbour, problems, seed=100)
+    assert right.status == RIGHT
+    wrong = gradient_test(estimators.mean_of_the_batch, problems, seed=100)
+    assert wrong.status == RESCALED
+    assert list(wrong.scales.values()) == pytest.approx([1 - 1 / episodes] * 6, abs=5e-3)
+
+
 def test_both_conventions_of_the_discount():
     def target(psi):
         found = gradient_test(psi, PROBLEMS, gamma=0.9, seed=100)
