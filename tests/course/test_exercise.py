@@ -65,7 +65,8 @@ def test_an_exception_is_told_with_its_line():
 
 @pytest.mark.parametrize("value", [None, "three", [], {"a": 1}, torch.zeros(7), np.zeros((2, 0))])
 def test_whatever_comes_back_is_wrong_and_no_error(value):
-    assert check("leave_one_out", lambda r, k: value).status == "wrong"
+    result = check("leave_one_out", lambda r, k: value)
+    assert (result.status, result.mistake) == ("wrong", None)
 
 
 def test_numbers_of_any_kind_are_taken():
