@@ -36,6 +36,17 @@ CELLS = [
         print(error)
     pgzoo.load('stopped').resume().summary['failed']
     """,
+    "check = pgzoo.check(my_function)\nassert check.passed\ncheck",
+    """
+    from pgzoo.estimators import returns_to_go
+    from pgzoo.lab import mdps, score_gradients, simulate
+    mdp = mdps.corridor(5)
+    pi = [[0.5, 0.5]] * 5
+    t = simulate(mdp, pi, horizon=20, batches=1000, episodes=8, seed=0)
+    psi = returns_to_go(t.reward, t.mask, gamma=1.0)
+    estimates = score_gradients(t, psi, pi)
+    assert estimates.shape == (1000, 5, 2)
+    """,
     "film = run.film(seed=3, at=(0, 100), seconds=1)\nassert len(film.endings) == 2\nfilm",
 ]
 
@@ -63,7 +74,7 @@ def executed(tmp_path_factory):
 
 
 def test_objects_show_themselves(executed):
-    for index in (1, 2, 3, 6, 7, 9, 10, 12):
+    for index in (1, 2, 3, 6, 7, 9, 10, 12, 14):
         kinds, _ = outputs_of(executed[index])
         assert "text/html" in kinds, executed[index].source
     for index in (5, 8):

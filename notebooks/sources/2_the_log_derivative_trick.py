@@ -135,8 +135,10 @@ course.check("all_actions_gradient", all_actions_gradient)
 # squared distance from its mean (the trace of its covariance). With three actions we can compute
 # it exactly: go through all draws.
 #
-# <details><summary>Question. Before you run the next cell: add 5 to all three q. What happens to
-# the mean of the sampled gradient, and what to its variance?</summary>
+# **Question.** Before you run the next cell: add 5 to all three q. What happens to the mean of the
+# sampled gradient, and what to its variance?
+#
+# <details><summary>Answer</summary>
 #
 # The mean stays: the score has mean zero, and so has 5 times it. The variance does not: every draw
 # is now q + 5 times a score, and pushes hard for whichever action was drawn. The pushes cancel on
@@ -292,8 +294,10 @@ print(z.diagonal()[1:].numpy().round(1))
 assert past.abs().max() < 4.5 < 20 < z.diagonal()[1:].min()
 
 # %% [markdown]
-# <details><summary>Question. At t = 0 the row is empty. Why? And why are there negative numbers to
-# the right of the line?</summary>
+# **Question.** At t = 0 the row is empty. Why? And why are there negative numbers to the right of
+# the line?
+#
+# <details><summary>Answer</summary>
 #
 # An episode starts cool, so at t = 0 there is no score of running *hot*. Right of the line is the
 # future: running a hot machine may break it, and then later rewards are missing. Running hot lowers
@@ -336,14 +340,14 @@ estimates = {
 }
 
 # %%
-blocks, variance = 20, {}
+blocks, variance, half = 20, {}, {}
 for name, estimate in estimates.items():
     estimate = estimate.flatten(1).float()
     error = (estimate.mean(0) - truth.flatten()) / (estimate.std(0) / len(estimate) ** 0.5)
     variance[name] = estimate.view(blocks, -1, 4).var(1).sum(-1)  # in each of 20 blocks
     print(f"{name:21} mean off by at most {error.abs().max():.1f} standard errors, ", end="")
-    half = 2.09 * variance[name].std() / blocks**0.5
-    print(f"variance {variance[name].mean():.2f} ± {half:.2f}")
+    half[name] = stats.t.ppf(0.975, blocks - 1) * variance[name].std() / blocks**0.5
+    print(f"variance {variance[name].mean():.3g} ± {half[name]:.2g}")
     assert error.abs().max() < 4.5
 
 assert variance["whole return"].mean() > 1.3 * variance["return-to-go"].mean()
@@ -352,8 +356,8 @@ assert variance["return-to-go"].mean() > 2 * variance["all actions, exact Q"].me
 # %%
 fig, axes = plt.subplots(figsize=(7, 2.4), layout="constrained")
 means = [v.mean() for v in variance.values()]
-halves = [2.09 * v.std() / blocks**0.5 for v in variance.values()]
-axes.barh(list(variance), means, xerr=halves, color=[COLOURS[0], COLOURS[4], COLOURS[2]], capsize=4)
+colours = [COLOURS[0], COLOURS[4], COLOURS[2]]
+axes.barh(list(variance), means, xerr=list(half.values()), color=colours, capsize=4)
 axes.set(
     xlabel="variance of one episode's estimate, with 95% interval", title="Same mean, less noise"
 )
@@ -440,8 +444,10 @@ assert wrong_way[4] > 0.2 > wrong_way[32] > 0.02 > wrong_way[256]
 # with small batches many point the wrong way. That is no mistake in the code. Gradient ascent
 # still works, since the steps' errors cancel in the long run, provided that steps are small.
 #
-# <details><summary>Question. How does the typical error depend on N? How many times as many
-# episodes make it ten times smaller?</summary>
+# **Question.** How does the typical error depend on N? How many times as many episodes make it ten
+# times smaller?
+#
+# <details><summary>Answer</summary>
 #
 # The variance of a mean of N independent terms is 1/N of a term's. The error is its root: 1/√N.
 # Ten times less error takes a hundred times as many episodes. That is why it pays to think about
@@ -522,9 +528,10 @@ print("the estimate:             ", mine.view(2, 2)[:, 1].numpy().round(4))
 assert torch.allclose(-leaf.grad.flatten(), mine, atol=1e-4)
 
 # %% [markdown]
-# <details><summary>Question. In supervised learning you watch the loss fall. What would you expect
-# to see of this one along a training that works? And with 10
-# subtracted from every return?</summary>
+# **Question.** In supervised learning you watch the loss fall. What would you expect to see of
+# this one along a training that works? And with 10 subtracted from every return?
+#
+# <details><summary>Answer</summary>
 #
 # Nothing you can rely on. Each batch has a loss of its own: its episodes are drawn from the policy
 # of the moment, and Ψ with them. What falls in supervised learning is one function; these are as
@@ -596,15 +603,17 @@ assert first[1] < last[1] - 1
 # %% [markdown]
 # ## CartPole
 #
-# A pole stands on a cart, and you push the cart left or right, 50 times a second. Every step pays
-# 1. The episode ends when the pole has fallen, or after 500 steps. There is no array of
-# transitions here: the state is four real numbers. So the policy is a network that turns them into
-# two preferences.
+# A pole stands on a cart, and you push the cart left or right, 50 times a second. Every step pays a
+# reward of one, until the pole has fallen or 500 steps are over. There is no array of transitions
+# here: the state is four real numbers. So the policy is a network that turns them into two
+# preferences.
 #
 # `pgzoo.train` takes a function from trajectories to Ψ, here yours. It trains ten seeds side by
-# side, which are ten independent networks, and gives each of them 100,000 steps. Two things beside
-# the formula serve training alone: Ψ is divided by its spread in the batch, so that one step size
-# suits all, and the optimiser is Adam. γ = 1.
+# side, which are ten independent networks, and gives each of them 100,000 steps. Three things
+# beside the formula serve training alone: Ψ is divided by its root mean square in the batch, and
+# the sum by the number of steps in it, so that one step size suits all; and the optimiser is Adam.
+# The two divisors are common to the whole batch: they change the length of an estimate, not its
+# direction. γ = 1.
 
 
 # %%
@@ -645,8 +654,9 @@ assert p < 0.01
 assert np.median(final["return-to-go"]) > np.median(final["whole return"]) + 50
 
 # %% [markdown]
-# One line of mathematics, and the same number of steps buys a far better policy. Not because its
-# gradient is another one: the mean is the same. Only its noise is less.
+# One line of mathematics, and the same number of steps buys a far better policy. Not because it
+# points elsewhere: by the section above, dropping the past leaves the mean of the estimate as it
+# is. What it takes away is noise.
 #
 # And yet even the better one is not at 500. Chapter 3 goes on from here.
 #
@@ -656,8 +666,10 @@ assert np.median(final["return-to-go"]) > np.median(final["whole return"]) + 50
 run_to_go.film(seed=0, at=(0, 20, 100), seconds=5)
 
 # %% [markdown]
-# <details><summary>Question. Someone trains one seed of either. How often would they find the whole
-# return better? Guess from the two lists above, then look at what the cell below says.</summary>
+# **Question.** Someone trains one seed of either. How often would they find the whole return
+# better? Guess from the two lists above, then look at what the cell below says.
+#
+# <details><summary>Answer</summary>
 #
 # A seed of each is a pair; the cell counts the pairs in which the order is the other way round. It
 # is not often here, where the difference is large. For smaller differences one seed is next to a
@@ -671,8 +683,10 @@ print(f"pairs of seeds in which the whole return is better: {reversed_order:.0%}
 assert 0 < reversed_order < 0.3
 
 # %% [markdown]
-# <details><summary>Question. Your code runs, the return rises, and you have forgotten the mask. How
-# would you notice?</summary>
+# **Question.** Your code runs, the return rises, and you have forgotten the mask. How would you
+# notice?
+#
+# <details><summary>Answer</summary>
 #
 # By training perhaps never: padding adds noise or a bias, and learning still works somewhat. By
 # property at once: change what stands in the padding, and see whether the result changes. That is

@@ -83,7 +83,7 @@ pi = theta.softmax(-1)
 few = simulate(answers, pi, horizon=HORIZON, batches=1, episodes=4, group_size=4, seed=1)
 longest = int(few.mask.sum(-1).max())
 for name in ("action", "reward", "mask"):
-    print(f"{name:7}", *getattr(few, name)[0, :, :longest].int().tolist(), sep="\n        ")
+    print(name, getattr(few, name)[0, :, :longest].int().numpy(), sep="\n")
 
 # %% [markdown]
 # Four responses to one prompt. `mask` is what a trainer calls the response mask, and what stands
@@ -227,7 +227,7 @@ response_mask = torch.arange(7) < lengths[:, None]
 scores = torch.from_numpy(rng.normal(size=12)).round(decimals=2)
 token_level_rewards = torch.zeros(12, 7).double()
 token_level_rewards[torch.arange(12), lengths - 1] = scores
-pd.DataFrame({"prompt": index, "tokens": lengths, "score": scores}).transpose()
+pd.DataFrame({"prompt": index, "tokens": lengths, "score": scores})
 
 # %% [markdown]
 # pgzoo's estimators expect members of a group to be adjacent. So the rows are sorted by prompt, and
@@ -363,9 +363,9 @@ pd.DataFrame(truth, ["clear", "noisy", "heads", "tails", "over"], ["action 0", "
 # %% [markdown]
 # Both prompts have the same gradient: action 1 is better by one, and chance does not change that.
 # Now 4,000 estimates of each kind, from 4 groups of 8 each, and what is known about them:
-# the direction of their mean, their relative variance (variance over the squared length of the
-# mean), and the direction of a single one. The mean's direction comes with twice its standard
-# error, from 20 parts of 200 estimates.
+# the direction of their mean, its scale ⟨mean, ∇J⟩/‖∇J‖², their relative variance (variance over the
+# squared length of the mean), and the direction of a single one. The mean's direction comes with
+# twice its standard error, from 20 parts of 200 estimates.
 
 
 # %%
@@ -382,7 +382,7 @@ def describe(estimates, truth):
     return {
         "cos(mean, ∇J)": float(cosine(mean, exact)),
         "± 2 standard errors": float(2 * parts.std() / 20**0.5),
-        "scale ⟨mean, ∇J⟩/‖∇J‖²": float(mean @ exact / (exact @ exact)),
+        "scale": float(mean @ exact / (exact @ exact)),
         "relative variance": float(g.var(0).sum() / mean.square().sum()),
         "cos(single, ∇J)": float(cosine(g, exact).mean()),
     }
@@ -417,7 +417,7 @@ PSI = {
 measured = pd.DataFrame(
     {name: describe(estimates_of(psi, groups=4), truth) for name, psi in PSI.items()}
 ).T
-measured.round(3)
+measured.T.round(3)
 
 # %% [markdown]
 # RLOO is unbiased. Dr. GRPO points the same way and is shorter by (K − 1)/K = 0.875, as chapter 5
@@ -432,13 +432,13 @@ direction = measured["cos(mean, ∇J)"]
 assert abs(direction["GRPO"] - limit) < 0.04
 assert direction["GRPO"] < 0.85
 assert direction[["RLOO", "Dr. GRPO"]].min() > 0.99
-assert abs(measured.loc["Dr. GRPO"].iloc[2] - 7 / 8) < 0.05
+assert abs(measured.scale["Dr. GRPO"] - 7 / 8) < 0.05
 
 # %% [markdown]
 # It is: the estimate has turned by about 40 degrees, away from the noisy prompt. No number of
 # samples turns it back.
 #
-# But look at the last column. A *single* estimate of GRPO is closer to ∇J than one of RLOO,
+# But look at the last row. A *single* estimate of GRPO is closer to ∇J than one of RLOO,
 # although its mean is wrong. It turned away from the prompt that brings most of the noise. Bias was
 # traded for variance. Which is better depends on the size of the batch.
 #
@@ -658,14 +658,14 @@ assert abs(middle["trajectory-mean", "both"]) < 2.5 * error["trajectory-mean", "
 assert abs(middle["step-mean", "wrong"]) < 0.1 * middle["trajectory-mean", "wrong"]
 
 # %% [markdown]
-# The sum has no bias. `step-mean` has a small one, since its divisor, the number of tokens in the
-# batch, depends on the responses in it. `trajectory-mean` has a large one, in both states.
+# The sum has no bias. `step-mean` has a small one, if any: its divisor, the number of tokens in the
+# batch, depends on the responses in it. It is less than a tenth of that of `trajectory-mean`, which is
+# large in both states.
 #
 # Note the row *both*. If the policy cannot tell the two states apart, it has one parameter for
 # them, and its gradient is the sum. The two biases cancel, as long as right and wrong answers are
-# equally long. So "dividing by the length makes responses longer" is not true as such. It does so
-# where the policy *knows* that it is wrong, or where wrong answers are the longer ones to begin
-# with.
+# equally long. So "dividing by the length makes responses longer" is not true as such. Here it does so
+# only where the policy *knows* that it is wrong.
 #
 # What becomes of it in training? Ten replicas with their own samples, plain gradient ascent. Step
 # sizes are chosen such that all three learn to be right about equally fast.
@@ -820,7 +820,7 @@ def reinforce_pp(t):
 one_each = describe(estimates_of(reinforce_pp, groups=64, group_size=1), truth)
 eight_each = turned["REINFORCE++-baseline"][numbers.index(8)]
 table = {"REINFORCE++, 64 × 1": one_each, "REINFORCE++-baseline, 8 × 8": eight_each}
-pd.DataFrame(table).T.round(3)
+pd.DataFrame(table).round(3)
 
 # %%
 assert one_each["cos(mean, ∇J)"] > 0.97
@@ -1134,15 +1134,17 @@ divergence(leaf).backward()
 t = simulate(answers, pi, horizon=HORIZON, batches=2000, episodes=32, seed=5)
 of_tokens = log_ratio[t.obs, t.action].float() * t.mask
 ways = {
-    "in the reward: Σ_{j≥t} k1_j": estimators.returns_to_go(of_tokens, t.mask, 1.0),
-    "in the loss, k2: k1_t": of_tokens,
+    "reward, Σ_{j≥t} k1_j": estimators.returns_to_go(of_tokens, t.mask, 1.0),
+    "loss with k2, k1_t": of_tokens,
 }
 columns = {"exact": leaf.grad[[PROMPT, RIGHT, WRONG], [YES, MORE, MORE]]}
 for name, psi in ways.items():
     x = score_gradients(t, psi, pi)[:, [PROMPT, RIGHT, WRONG], [YES, MORE, MORE]]
-    columns |= {name: x.mean(0), f"± 2 standard errors ({name[7:10]})": 2 * x.std(0) / 2000**0.5}
+    place, _, weight = name.partition(", ")
+    columns[f"in the {place}: {weight}"] = x.mean(0)
+    columns[f"± 2 standard errors, {place}"] = 2 * x.std(0) / 2000**0.5
 paid = pd.DataFrame(columns, ["prompt: right", "right: more", "wrong: more"])
-paid.round(4)
+paid.T.round(4)
 
 # %%
 exact, in_reward, error, in_loss, _ = (paid[column] for column in paid)
@@ -1195,8 +1197,8 @@ pd.Series(
 
 # %% [markdown]
 # All of them learn: their intervals are far above what untrained policies get, about 20. Which is
-# best after 30,000 steps is another question, and one that ten seeds, one environment and untuned
-# step sizes do not answer; chapter 8 has the statistics for it.
+# best after 30,000 steps is another question, and one that ten seeds, one environment and step sizes
+# tuned for longer runs do not answer; chapter 8 has the statistics for it.
 
 # %%
 assert all(interquartile_mean_interval(x).low > 60 for x in returns.values())
@@ -1206,7 +1208,8 @@ assert 15 < min(untrained) < max(untrained) < 30
 # %% [markdown]
 # Why does the division by the std not hurt here? On CartPole every start looks like every other, so
 # σ_s should be nearly the same for all of them, and 1/σ_s only a step size. The laboratory measures
-# it, on a policy of GRPO after 30% of its training: Dr. GRPO, GRPO without the 1/ℓ, and GRPO.
+# it, on one of the policies that GRPO had after 30% of its training: Dr. GRPO, GRPO without the 1/ℓ,
+# and GRPO.
 #
 # **Question.** A return is a length here, and every start is alike. What do you expect of the
 # directions of the three? And of their relative variances?
@@ -1225,22 +1228,22 @@ lab = pgzoo.measure(
     ["dr-grpo", "grpo:aggregation=sum", "grpo"],
     run=runs["grpo"],
     at=30,
+    replica=1,
     estimates=80,
     trajectories=32,
     group_size=8,
     progress=False,
 )
-lab.table[
-    ["relative_variance", "direction", "direction_low", "direction_high", "scale", "verdict"]
-].round(4)
+columns = ["relative_variance", "direction", "direction_low", "direction_high", "scale", "verdict"]
+lab.table[columns].round(4).transpose()
 
 # %%
-assert lab.table.direction_low.min() > 0.98
+assert lab.table.direction_low.min() > 0.95
 
 # %% [markdown]
 # `direction` is the cosine of the mean with the true gradient, with its 95% interval. On CartPole
 # the division by the std is a step size, as section 3 predicts, and even 1/ℓ turns the gradient
-# only a little. On language models, with easy and hard prompts, it is another matter.
+# only a little. Where starts differ as much as prompts do, section 3 applies.
 #
 # ### A reference policy
 #
@@ -1272,7 +1275,7 @@ runs = {
         steps=20_000,
         diagnostics=0,
         progress=False,
-        **({"reference": str(reference_run.path), **options} if options else {}),
+        **({"reference": reference_run.path, **options} if options else {}),
     )
     for name, options in held.items()
 }
@@ -1323,24 +1326,22 @@ assert far["k2, β = 3"] < far["k2, β = 0.3"] < far["β = 0"]
 assert max(far["k2, β = 3"], far["k3, β = 3"]) < 0.1 * far["k1, β = 3"]
 assert far["k1, β = 3"] > 0.5 * far["β = 0"]
 assert interval["k2, β = 3"].high < interval["β = 0"].low
-assert interval["k3, β = 3"].high < interval["k1, β = 3"].low
-assert results["k1, β = 3"][0].std() > 1.2 * results["β = 0"][0].std()
+assert interval["k3, β = 3"].high < interval["β = 0"].low
+assert max(abs(interval[k].point - interval["reference"].point) for k in list(held)[3:]) < 25
 
 # %% [markdown]
-# As predicted. With k1 in the loss, β = 3 might as well not be there: the policies go as far from
-# the reference as without a penalty. With k2 and k3 they stay, and with them the return stays.
+# As predicted. As far as staying near the reference goes, k1 in the loss with β = 3 might as well
+# not be there. With k2 and k3 the policies stay where the reference is, and their returns with them.
 # That k2 and k3 look alike here is no contradiction: close to the reference both divergences are
 # ½ Σ π (log r)² to second order.
 #
-# **Question.** With k1 in the loss at β = 3 the seeds differ more than without a penalty. If its
-# expected gradient is zero, how can it do harm?
+# **Question.** The expected gradient of k1 is zero. Is it harmless, then, to leave it in the loss?
 #
 # <details><summary>Answer</summary>
 #
-# Its expectation is zero, its variance is not: β ∇log π is added for every token, with weights that
-# know nothing of the reward. It is a gradient estimate with noise added to it. (And after the first
-# of GRPO's four passes over a batch, the samples no longer come from π, so that even the mean is
-# zero only nearly.)
+# No. Its expectation is zero, its variance is not: β ∇log π is added for every token, whatever the
+# reward was. It is a gradient estimate with noise added to it. (And after the first of GRPO's four
+# passes over a batch, the samples no longer come from π, so that even the mean is only nearly zero.)
 #
 # </details>
 #

@@ -71,7 +71,10 @@ class Here:
         value = self._call(own)
         if not isinstance(value, Tensor) or not value.requires_grad:
             return detached(value), tuple(torch.zeros_like(x) for x in leaves)
-        found = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
+        try:
+            found = torch.autograd.grad(value.sum(), leaves, allow_unused=True)
+        except RuntimeError as error:  # a graph of an earlier call, say
+            raise AnswerError(type(error).__name__, str(error)) from error
         pairs = zip(found, leaves, strict=True)
         return value.detach(), tuple(torch.zeros_like(x) if g is None else g for g, x in pairs)
 

@@ -84,22 +84,25 @@ def score_gradients(trajectories: Trajectories, psi: Tensor, pi: Tensor | ArrayL
 
     Args:
         trajectories: ``[S, N, T]``, with the states' numbers as observations.
-        psi: Ψ ``[S, N, T]``, with any weights c_t in it; what is in the padding does not count.
+        psi: Ψ ``[S, N, T]``, with any weights c_t in it, or several, ``[..., S, N, T]``; what is in
+            the padding does not count.
         pi: π(a|s) ``[n, A]`` of the softmax table that acted, or ``[S, n, A]``.
 
     Returns:
-        with respect to the table θ: ``[S, n, A]``, float64.
+        with respect to the table θ: ``[..., S, n, A]``, float64.
     """
     policy = torch.as_tensor(pi, dtype=torch.float64)
     num_states, num_actions = policy.shape[-2:]
-    count, episodes = trajectories.mask.shape[:2]
-    batch = torch.arange(count, device=psi.device).view(-1, 1, 1)
+    real, several = trajectories.mask, psi.shape[:-3]
+    count, episodes = real.shape[:2]
+    batch = torch.arange(count).view(-1, 1, 1)
     place = (batch * num_states + trajectories.obs) * num_actions + trajectories.action
-    real = trajectories.mask
-    size = count * num_states * num_actions
-    taken = torch.bincount(place[real], weights=psi[real].double(), minlength=size)
-    taken = taken.view(count, num_states, num_actions) / episodes
-    return taken - policy * taken.sum(-1, keepdim=True)
+    weights = torch.where(real, psi, 0).double().reshape(-1, real.numel())
+    taken = weights.new_zeros(len(weights), count * num_states * num_actions)
+    taken.index_add_(1, torch.where(real, place, 0).flatten(), weights / episodes)
+    taken = taken.view(*several, count, num_states, num_actions)
+    total = taken @ policy.new_ones(num_actions)
+    return taken - policy * total.unsqueeze(-1)
 
 
 def _checked_policy(mdp: FiniteMDP, pi: Tensor | ArrayLike, batches: int) -> NDArray[np.float64]:

@@ -231,6 +231,9 @@ def _distinct(name: str, numbers: int | Iterable[int]) -> tuple[int, ...]:
 
 
 def _plain(value: Any) -> Any:
+    """An option as configurations hold it."""
+    if isinstance(value, Path):
+        return str(value)
     return tuple(value) if isinstance(value, list) else value
 
 

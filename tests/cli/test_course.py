@@ -91,9 +91,10 @@ def test_a_missing_protection_is_said(monkeypatch):
     assert not Path("grades.csv").exists()
 
 
-def test_interrupted_what_is_graded_is_kept():
-    code = "import time\ndef leave_one_out(r, k):\n    time.sleep(1000)\n"
-    Path("class/zoe.py").write_text(code)
+@pytest.fixture
+def at_work():
+    """A class of four being graded; the last submission waits for ever. And all processes below."""
+    Path("class/zoe.py").write_text("import time\ndef leave_one_out(r, k):\n    time.sleep(1000)\n")
     command = "-m pgzoo course grade class --exercise leave_one_out --out grades.csv --jobs 1"
     grader = subprocess.Popen(
         [sys.executable, *command.split(), "--seconds", "1000"],
@@ -106,6 +107,24 @@ def test_interrupted_what_is_graded_is_kept():
     while not (below := asleep(grader.pid)):
         assert time.monotonic() < until
         time.sleep(0.1)
+    yield grader, below
+    grader.kill()
+    _, alive = psutil.wait_procs(below, timeout=30)
+    assert not alive
+
+
+def asleep(grader):
+    """All processes below a grader, once an answer has been at work for a while."""
+    below = psutil.Process(grader).children(recursive=True)
+    names = [" ".join(p.cmdline()) for p in below]
+    answers = [p for p, name in zip(below, names, strict=True) if "grading.nursery" in name]
+    if len(answers) < 2 or time.time() - answers[-1].create_time() < 2:
+        return []
+    return below
+
+
+def test_interrupted_what_is_graded_is_kept(at_work):
+    grader, _ = at_work
     os.killpg(grader.pid, signal.SIGINT)
     output, errors = grader.communicate(timeout=60)
     assert grader.returncode == 130, (output, errors)
@@ -113,15 +132,10 @@ def test_interrupted_what_is_graded_is_kept():
     assert "Interrupted; the grades up to there are in grades.csv" in errors
     assert "3 of 4 submissions" in output
     assert len(Path("grades.csv").read_text().splitlines()) == 4
-    _, alive = psutil.wait_procs(below, timeout=30)
-    assert not alive
 
 
-def asleep(grader):
-    """All processes below a grader, once the third answer is at work for a while."""
-    below = psutil.Process(grader).children(recursive=True)
-    names = [" ".join(p.cmdline()) for p in below]
-    answers = [p for p, name in zip(below, names, strict=True) if "grading.nursery" in name]
-    if len(answers) < 2 or time.time() - answers[-1].create_time() < 2:
-        return []
-    return below
+def test_killed_it_leaves_nothing_behind(at_work):
+    grader, _ = at_work
+    grader.kill()
+    grader.communicate(timeout=60)
+    assert not Path("grades.csv").exists()

@@ -6,7 +6,7 @@ import torch
 
 import pgzoo
 from pgzoo.course import check
-from pgzoo.course.answer import Here
+from pgzoo.course.answer import AnswerError, Here
 from pgzoo.course.expect import Wrong, agree, of_shape, same
 from pgzoo.course.mistakes import MISTAKES
 from tests.course.answers.comparison import WRONG as COMPARISON
@@ -108,6 +108,17 @@ def test_derivatives_by_hand():
     assert dx.tolist() == [8.0, 60.0]
     assert dy.tolist() == [0.0, 0.0]
     assert not x.requires_grad
+
+
+def test_a_value_that_cannot_be_differentiated_is_the_answer_s_error():
+    def overwrites(x):
+        y = x.exp()
+        total = y.sum()
+        y.add_(1)
+        return total
+
+    with pytest.raises(AnswerError, match="inplace"):
+        Here(overwrites).derivatives(torch.ones(2), of=(0,))
 
 
 def test_numbers_agree_to_a_ten_thousandth():

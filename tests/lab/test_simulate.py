@@ -90,6 +90,8 @@ def test_score_gradients_are_those_of_autograd():
     poisoned = torch.where(t.mask, psi, torch.nan)
     torch.testing.assert_close(score_gradients(t, poisoned, PI), theta.grad)
     torch.testing.assert_close(score_gradients(t, psi, PI.expand(3, -1, -1)), theta.grad)
+    several = score_gradients(t, torch.stack([psi, 2 * psi]), PI)
+    torch.testing.assert_close(several, torch.stack([theta.grad, 2 * theta.grad]))
 
 
 @pytest.mark.parametrize(

@@ -32,6 +32,13 @@ def whole_return(t):
     return (t.reward * t.mask).sum(-1, keepdim=True).expand(t.mask.shape)
 
 
+def test_a_run_is_the_reference_of_another():
+    run = train()
+    near = train("grpo", group_size=2, reference=run.path, kl_coef=0.1)
+    assert near.config.hyperparameters["reference"] == str(run.path)
+    assert near.summary["failed"] == [None, None, None]
+
+
 def test_a_run_is_an_object():
     run = train()
     assert run.summary["seeds"] == [0, 1, 2]

@@ -277,7 +277,7 @@ gae = Exercise(
     name="gae",
     chapter=4,
     task="Σ_l (γλ)^l δ_{t+l}, as far as the episode and the row go, [S, N, T].",
-    read="the sum never crosses the end of an episode",
+    read="never crosses the end of an episode",
     cases=_with_lam,
     observe=real_steps_of(MASK),
 )

@@ -17,6 +17,9 @@ from pgzoo.policies.networks import Table
 from pgzoo.sampling.trajectories import Trajectories
 
 NAN = float("nan")
+OTHERS = "the others know nothing of my actions"
+ADJACENT = "The members of a group are adjacent rows"
+PADDING = "0 · NaN is NaN"
 
 
 def _returns(g: Generator) -> Iterator[Args]:
@@ -98,7 +101,7 @@ def _first(value: Any, group_size: int) -> Tensor:
     return numbers(value)[:, :group_size]
 
 
-@leave_one_out.twin("own-sample-in-baseline")
+@leave_one_out.twin("own-sample-in-baseline", read=OTHERS)
 def _with_own_sample(returns: Tensor, group_size: int) -> Tensor:
     group = _grouped(returns, group_size)
     return (group - group.mean(-1, keepdim=True)).flatten(1)
@@ -124,7 +127,9 @@ def _baseline_less_return(returns: Tensor, group_size: int) -> Tensor:
     return (others - group).flatten(1)
 
 
-@leave_one_out.twin("other-groups-returns", says="The baseline is over all rows of the batch.")
+@leave_one_out.twin(
+    "other-groups-returns", says="The baseline is over all rows of the batch.", read=ADJACENT
+)
 def _over_the_batch(returns: Tensor, group_size: int) -> Tensor:
     others = (returns.sum(-1, keepdim=True) - returns) / (returns.shape[-1] - 1)
     return returns - others
@@ -225,7 +230,7 @@ def _crossed(returns: Tensor, scores: Tensor, group_size: int) -> Tensor:
 
 
 @pairwise_gradient.twin(
-    "other-groups-returns", says="Pairs were made of all rows, across the groups."
+    "other-groups-returns", says="Pairs were made of all rows, across the groups.", read=ADJACENT
 )
 def _pairs_of_all_rows(returns: Tensor, scores: Tensor, group_size: int) -> Tensor:
     rows = returns.shape[1]
@@ -324,7 +329,9 @@ def _sum_of_variances(returns: Tensor, group_size: int) -> tuple[Tensor, Tensor]
 
 
 @between_within_variance.twin(
-    "other-groups-returns", says="The variance within a start was taken over all rows."
+    "other-groups-returns",
+    says="The variance within a start was taken over all rows.",
+    read=ADJACENT,
 )
 def _variance_of_all_rows(returns: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
     group = _grouped(returns, group_size)
@@ -367,6 +374,7 @@ def _steps_by_hand(answer: Answer, g: Generator) -> None:
     "what stands in the padding changes nothing, be it NaN (0 · NaN is NaN: take "
     "torch.where(mask, returns, 0))",
     mistake="missing-mask",
+    read=PADDING,
 )
 def _steps_padding(answer: Answer, g: Generator) -> None:
     for returns, mask, size in _ragged(g):
@@ -427,7 +435,7 @@ def _less(returns: Tensor, mask: Tensor, baseline: Tensor) -> Tensor:
     return torch.where(mask, returns - baseline.expand(mask.shape), 0)
 
 
-@leave_one_out_per_step.twin("own-sample-in-baseline")
+@leave_one_out_per_step.twin("own-sample-in-baseline", read=OTHERS)
 def _steps_with_own_sample(returns: Tensor, mask: Tensor, group_size: int) -> Tensor:
     r, real = _members(returns, mask, group_size)
     mean = r.sum(2, keepdim=True) / real.sum(2, keepdim=True).clamp(min=1)
@@ -444,7 +452,7 @@ def _steps_without_factor(returns: Tensor, mask: Tensor, group_size: int) -> Ten
     return _less(returns, mask, others.flatten(1, 2))
 
 
-@leave_one_out_per_step.twin("missing-mask")
+@leave_one_out_per_step.twin("missing-mask", read=PADDING)
 def _steps_with_padding(returns: Tensor, mask: Tensor, group_size: int) -> Tensor:
     r = _grouped(returns, group_size)
     others = (r.sum(2, keepdim=True) - r) / (group_size - 1)
@@ -465,7 +473,7 @@ def _steps_turned_round(returns: Tensor, mask: Tensor, group_size: int) -> Tenso
 
 
 @leave_one_out_per_step.twin(
-    "other-groups-returns", says="The baseline is over all rows of the batch."
+    "other-groups-returns", says="The baseline is over all rows of the batch.", read=ADJACENT
 )
 def _steps_over_the_batch(returns: Tensor, mask: Tensor, group_size: int) -> Tensor:
     return _steps_right_way(returns, mask, mask.shape[1])
@@ -558,6 +566,7 @@ def _psi_by_hand(answer: Answer, g: Generator) -> None:
     "what stands in the padding changes nothing, be it NaN (0 · NaN is NaN: take "
     "torch.where(mask, reward, 0))",
     mistake="missing-mask",
+    read=PADDING,
 )
 def _psi_padding(answer: Answer, g: Generator) -> None:
     for t, gamma in _episodes(g):
@@ -623,7 +632,7 @@ def _less_others(returns: Tensor, group_size: int) -> Tensor:
     return -_baseline_less_return(returns, group_size)
 
 
-@rloo_psi.twin("own-sample-in-baseline")
+@rloo_psi.twin("own-sample-in-baseline", read=OTHERS)
 def _psi_with_own_sample(t: Trajectories, gamma: float) -> Tensor:
     return _psi_of(t, _discounted(t, gamma), _with_own_sample)
 
@@ -643,12 +652,14 @@ def _psi_turned_round(t: Trajectories, gamma: float) -> Tensor:
     return _psi_of(t, _discounted(t, gamma), _baseline_less_return)
 
 
-@rloo_psi.twin("other-groups-returns", says="The baseline is over all rows of the batch.")
+@rloo_psi.twin(
+    "other-groups-returns", says="The baseline is over all rows of the batch.", read=ADJACENT
+)
 def _psi_over_the_batch(t: Trajectories, gamma: float) -> Tensor:
     return _psi_of(t, _discounted(t, gamma), _over_the_batch)
 
 
-@rloo_psi.twin("missing-mask")
+@rloo_psi.twin("missing-mask", read=PADDING)
 def _psi_with_padding(t: Trajectories, gamma: float) -> Tensor:
     return _psi_of(t, (t.reward.double() * _powers(t, gamma)).sum(-1), _less_others)
 

@@ -17,6 +17,7 @@ from pgzoo.course.grading.definitions import find
 from pgzoo.course.grading.wire import Channel, Malformed
 
 LONGEST_TEXT, MOST_NOTES = 2000, 20
+TAKEN = "Grading takes imports, definitions, and assignments in which nothing is called."
 
 
 def serve(channel: Channel) -> None:
@@ -44,7 +45,8 @@ def _reply(channel: Channel, function: Any, request: Mapping[str, Any]) -> None:
     try:
         channel.send(_value(Here(function), request))
     except AnswerError as error:
-        channel.send(_raised(error.kind, error.text, error.line))
+        hint = f" ({TAKEN})" if error.kind == NameError.__name__ else ""
+        channel.send(_raised(error.kind, error.text + hint, error.line))
     except Malformed as error:
         channel.send(_raised("ValueError", f"The grader cannot take the value: {error}."))
     except (Exception, SystemExit) as error:

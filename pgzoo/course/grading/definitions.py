@@ -182,6 +182,7 @@ def _run(code: _Code) -> dict[str, Any]:
     module = ModuleType(MODULE)
     sys.modules[MODULE] = module
     names, flags = vars(module), 0
+    names["display"] = print  # notebooks have it; what is printed goes nowhere
     for where, statement in code.statements:
         if isinstance(statement, ast.ImportFrom) and statement.module == "__future__":
             features = (getattr(__future__, x.name, None) for x in statement.names)

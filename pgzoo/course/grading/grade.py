@@ -23,7 +23,7 @@ from pgzoo.course.api import exercise_called
 from pgzoo.course.chapters import EXERCISES
 from pgzoo.course.exercise import Exercise, examine
 from pgzoo.course.grading.grades import LONGEST, UNREADABLE, Grade
-from pgzoo.course.grading.protections import PROTECTIONS, missing
+from pgzoo.course.grading.protections import PROTECTIONS, end_with_parent, missing
 from pgzoo.course.grading.remote import EndedError, GradingError, Nursery, RemoteAnswer
 from pgzoo.course.grading.submissions import Submission, printable, read_submission
 from pgzoo.course.result import FAILED, NOT_WRITTEN, Result
@@ -200,6 +200,7 @@ def _begin(seconds: int, without: frozenset[str]) -> None:
     """Once in each grading process; its nursery ends with it."""
     global _nursery
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that began them
+    end_with_parent()
     _nursery = Nursery(seconds, tuple(without))
 
 
@@ -225,14 +226,14 @@ def grade_submission(path: Path, setting: Setting, nursery: Nursery) -> list[Gra
 def _timed(exercise: Exercise, submission: Submission, setting: Setting, nursery: Nursery) -> Grade:
     begun = time.perf_counter()
     grade = _grade(exercise, submission, setting, nursery)
-    says = " ".join(printable(line) for line in grade.says.split("\n") if line.strip())
-    says = says if len(says) <= LONGEST else says[:LONGEST] + " …"
-    return replace(
-        grade,
-        says=says,
-        file=printable(grade.file),
-        seconds=time.perf_counter() - begun,
-    )
+    seconds = time.perf_counter() - begun
+    return replace(grade, says=_line(grade.says), file=_line(grade.file), seconds=seconds)
+
+
+def _line(text: str) -> str:
+    """A text as a line that can be shown anywhere, and is not too long."""
+    line = " ".join(printable(part) for part in text.split("\n") if part.strip())
+    return line if len(line) <= LONGEST else line[:LONGEST] + " …"
 
 
 def _grade(exercise: Exercise, submission: Submission, setting: Setting, nursery: Nursery) -> Grade:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+import signal
 import site
 import sys
 import sysconfig
@@ -51,10 +52,10 @@ clock_gettime clock_getres clock_nanosleep nanosleep gettimeofday time times get
 poll ppoll select pselect6 sendto recvfrom exit exit_group
 """
 """Allowed with any arguments; the only socket there is leads to the grader."""
-READING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
+WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC
 """Flags of which none is set when a file is opened to be read."""
 _DUPLICATE, _GET_FD, _SET_FD, _GET_FLAGS, _DUPLICATE_CLOEXEC = 0, 1, 2, 3, 1030
-_ENDS_WITH_PARENT, _NO_NEW_PRIVILEGES = 1, 38
+_SIGNAL_AT_END_OF_PARENT, _NO_NEW_PRIVILEGES = 1, 38
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _LANDLOCK_VERSION, _BENEATH = 1, 1
 _READ_FILE, _READ_FOLDER = 1 << 2, 1 << 3
@@ -85,13 +86,19 @@ def lock_in(seconds: int, without: frozenset[str]) -> None:
     """
     if "limits" not in without:
         _limit(seconds)
+    end_with_parent()
     if sys.platform == "linux":
-        _control_process(_ENDS_WITH_PARENT, 9)
         _control_process(_NO_NEW_PRIVILEGES, 1)
     if "files" not in without:
         _restrict_files()
     if "calls" not in without:
         _restrict_calls()
+
+
+def end_with_parent() -> None:
+    """Have this process killed when the one that made it ends, where the system can do that."""
+    if sys.platform == "linux":
+        _control_process(_SIGNAL_AT_END_OF_PARENT, signal.SIGKILL)
 
 
 def readable() -> list[Path]:
@@ -162,8 +169,8 @@ def _allowed() -> Iterator[tuple[Any, ...]]:
     everything = (1 << 32) - 1
     for name in CALLS.split():
         yield (name,)
-    yield "open", (1, READING, 0)
-    yield "openat", (2, READING, 0)
+    yield "open", (1, WRITING, 0)
+    yield "openat", (2, WRITING, 0)
     yield "prlimit64", (0, everything, 0), (2, (1 << 64) - 1, 0)  # one's own limits are read
     for command in (_DUPLICATE, _GET_FD, _SET_FD, _GET_FLAGS, _DUPLICATE_CLOEXEC):
         yield "fcntl", (1, everything, command)  # others have the kernel send signals

@@ -13,8 +13,9 @@ from pgzoo.agents.custom import is_file_and_function, named_function
 from pgzoo.agents.text import split_text
 from pgzoo.errors import UsageError
 from pgzoo.lab.check import probes, result
-from pgzoo.lab.check.findings import Finding, explain, remarks
+from pgzoo.lab.check.findings import Finding, remarks
 from pgzoo.lab.check.gradient import RESCALED, RIGHT, UNDECIDED, GradientTest, gradient_test
+from pgzoo.lab.check.mistakes import beyond, explain
 from pgzoo.lab.check.portrait import portrait
 from pgzoo.lab.check.problems import (
     CheckProblem,
@@ -77,7 +78,8 @@ def check(
         found.append(_undecided(test))
     elif gamma < 1 and test.target == "to-go":
         found.append(_no_c_t(problems, gamma))
-    found += remarks(sitter) if test.status == RIGHT else ()
+    if test.status == RIGHT:
+        found += (*beyond(sitter, gamma), *remarks(sitter))
     mistakes = [f for f in found if f.refuses]
     ordered = (*mistakes, *(f for f in found if not f.refuses))
     return Check(name, _verdict(test, mistakes), _objective(gamma, test.target), ordered, test)

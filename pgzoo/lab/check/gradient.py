@@ -178,7 +178,7 @@ def gradient_test(
         gamma: discount factor of the objective.
         seed: of the batches.
         looks: steps, shared by the problems that aren't settled, until the question is decided.
-        seconds: which this may take; a look that would take longer is left out.
+        seconds: of the processor, which this may take; a look that would take longer is left out.
 
     Raises:
         UsageError: for what is no Ψ.
@@ -190,12 +190,12 @@ def gradient_test(
     if gamma == 1:
         del targets["to-go"]
     seeds = iter(np.random.SeedSequence(seed).generate_state(len(problems) * (len(looks) + 1)))
-    start = time.monotonic()
+    start = time.thread_time()
     unsettled = list(range(len(problems)))
     share = looks[0] // len(problems)
     looked = [_look(psi, p, share, int(next(seeds)), gamma, None) for p in problems]
     for number, steps in enumerate(looks):
-        share = steps // len(unsettled)
+        share, begun = steps // len(unsettled), time.thread_time()
         for i in unsettled:
             fit = _coefficients(looked[i].first)
             looked[i] = _look(psi, problems[i], share, int(next(seeds)), gamma, fit)
@@ -208,11 +208,10 @@ def gradient_test(
         }
         status, target, final = _status(found)
         unsettled = [i for i in unsettled if not all(c[i].is_settled for c in found.values())]
-        enough = status == WRONG and number >= ENOUGH
-        passed = time.monotonic() - start
-        if final or enough or not unsettled or number + 1 == len(looks):
+        if final or not unsettled or (status == WRONG and number >= ENOUGH):
             break
-        if seconds is not None and passed + passed * looks[number + 1] / steps > seconds:
+        now, following = time.thread_time(), (*looks, looks[-1])[number + 1]
+        if seconds is not None and now - start + (now - begun) * following / steps > seconds:
             break
     spread = tuple(
         _spread(p, x.first, x.reduced, gamma) for p, x in zip(problems, looked, strict=True)
@@ -293,7 +292,7 @@ def _sample(psi: Psi, problem: CheckProblem, batches: int, seed: int, gamma: flo
     t = problem.draw(batches, seed)
     values = checked_psi("the estimator", psi(_copy(t)), t)
     weights, means = _controls(problem, t, gamma)
-    controls = torch.stack([problem.estimates(t, w).flatten(2) for w in weights])
+    controls = problem.estimates(t, torch.stack(weights)).flatten(3)
     return _Sample(problem.estimates(t, values).flatten(2), controls, means)
 
 
@@ -306,7 +305,8 @@ def _controls(problem: CheckProblem, t: Trajectories, gamma: float) -> tuple[lis
     """Weights Ψ ``[S, N, T]`` with known means ``[F, T, n·A]``.
 
     Every reward of the episode, q and V at each step, one; and, without the step's own action in
-    them, returns and returns-to-go of the others: of the group, of the batch, of both neighbours.
+    them, returns and returns-to-go of the others: of the group, of the batch, of both neighbours,
+    of a row of the next group.
     """
     mask, reward = t.mask, torch.where(t.mask, t.reward, 0).double()
     own = [reward[:, :, u : u + 1] * mask for u in range(problem.horizon)]
@@ -316,13 +316,14 @@ def _controls(problem: CheckProblem, t: Trajectories, gamma: float) -> tuple[lis
     q_here, v_here = q[moments, t.obs, t.action] * mask, value[moments, t.obs] * mask
     to_go = returns_to_go(reward, mask, gamma)
     whole, everywhere = to_go[:, :, :1].expand_as(to_go), torch.ones_like(mask)
-    sizes = {t.group_size, mask.shape[1]} - {1}
+    sizes = sorted({t.group_size, mask.shape[1]} - {1})
     others = [
         _mean_of_others(x, there, size)
         for size in sizes
         for x, there in ((whole, everywhere), (to_go, mask))
     ]
-    others += [x.roll(shift, 1) for shift in {1, -1, t.group_size} for x in (whole, to_go)]
+    shifts = {shift % mask.shape[1] for shift in (1, -1, t.group_size)} - {0}
+    others += [x.roll(shift, 1) for shift in sorted(shifts) for x in (whole, to_go)]
     free_of_action = [mask.double(), v_here, *(x * mask for x in others)]
     known = [*problem.credit.transpose(0, 1), problem.gradient(from_each_step(problem.horizon, 1))]
     zeros = torch.zeros(len(free_of_action), *known[0].shape, dtype=torch.float64)
@@ -352,9 +353,9 @@ def _reduced(sample: _Sample, coefficients: Tensor | None) -> Floats:
     """Estimates with the same mean and less noise, ``[M, T·n·A]``."""
     if coefficients is None:
         return sample.own.flatten(1).numpy()
-    known = sample.controls - sample.means.unsqueeze(1)
-    out = sample.own - torch.einsum("fmtx,ft->mtx", known, coefficients)
-    return out.flatten(1).numpy()
+    explained = torch.einsum("fmtx,ft->mtx", sample.controls, coefficients)
+    mean = torch.einsum("ftx,ft->tx", sample.means, coefficients)
+    return (sample.own - explained + mean).flatten(1).numpy()
 
 
 def _compare(problem: CheckProblem, reduced: Floats, gradient: Tensor, looks: int) -> Comparison:

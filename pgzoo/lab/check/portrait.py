@@ -33,6 +33,7 @@ class Portrait:
         jumps: change of Ψ_{i,t} if r_{j,u} is higher by ``LARGE``, ``[N, T, N, T]``.
         falls: … lower by ``LARGE``.
         tripled: Ψ of three times the rewards, ``[N, T]``.
+        ninefold: Ψ of nine times the rewards, ``[N, T]``.
         action: change of Ψ_{i,t} with the action at (j, u), rewards as they were, ``[N, T, N, T]``.
         state: … with the state before the action at (j, u).
         log_prob: … with the log-probability there.
@@ -45,6 +46,7 @@ class Portrait:
     jumps: Tensor
     falls: Tensor
     tripled: Tensor
+    ninefold: Tensor
     action: Tensor
     state: Tensor
     log_prob: Tensor
@@ -79,7 +81,12 @@ class Portrait:
     @cached_property
     def own(self) -> Tensor:
         """Slopes of Ψ_{i,t} with the row's own rewards r_{i,u}: ``[N, T, T]``."""
-        return of_own_row(self.slopes)
+        return self.of_own_row(self.slopes)
+
+    @staticmethod
+    def of_own_row(effects: Tensor) -> Tensor:
+        """``[N, T, N, T]`` → ``[N, T, T]``."""
+        return effects.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
 
     def depends_on(self, effects: Tensor, where: Tensor) -> bool:
         """Whether effects ``[N, T, N, T]`` are there, where ``[N, T, N, T]`` is true."""
@@ -116,11 +123,6 @@ class Portrait:
         )
 
 
-def of_own_row(effects: Tensor) -> Tensor:
-    """``[N, T, N, T]`` → ``[N, T, T]``."""
-    return effects.diagonal(dim1=0, dim2=2).permute(2, 0, 1)
-
-
 def portrait(psi: Psi, problem: CheckProblem, seed: int = 0) -> Portrait:
     """Draw one.
 
@@ -145,6 +147,7 @@ def portrait(psi: Psi, problem: CheckProblem, seed: int = 0) -> Portrait:
         _with(t, reward=noise + LARGE * one_each),
         _with(t, reward=noise - LARGE * one_each),
         _with(t, reward=3 * noise),
+        _with(t, reward=9 * noise),
         _with(t, action=(t.action + one_each.long()) % problem.mdp.num_actions),
         _other_state(t, one_each.long(), problem.mdp.num_states),
         _with(t, log_prob=t.log_prob - one_each),
@@ -153,7 +156,7 @@ def portrait(psi: Psi, problem: CheckProblem, seed: int = 0) -> Portrait:
     ]
     together = _joined(variants)
     found = psi_of(psi, together).split([len(v.mask) for v in variants])
-    base, small, high, low, tripled, action, state, log_prob, paid, cut = found
+    base, small, high, low, tripled, ninefold, action, state, log_prob, paid, cut = found
 
     def effects(changed: Tensor) -> Tensor:
         return (changed - base).permute(1, 2, 0).unflatten(-1, (rows, steps)) * t.mask[0][
@@ -167,6 +170,7 @@ def portrait(psi: Psi, problem: CheckProblem, seed: int = 0) -> Portrait:
         effects(high),
         effects(low),
         tripled[0],
+        ninefold[0],
         effects(action),
         effects(state),
         effects(log_prob),

@@ -62,7 +62,7 @@ def randomness(psi: Psi, t: Trajectories) -> float:
     """How much Ψ changes with the state of the global random numbers."""
     with _seeded(1):
         first = psi_of(psi, t)
-    with _seeded(2):
+    with _seeded(4):
         return difference(first, psi_of(psi, t))
 
 

@@ -66,12 +66,20 @@ class CheckProblem:
         )
 
     def estimates(self, trajectories: Trajectories, psi: Tensor) -> Tensor:
-        """Gradient estimates of all batches ``[S, T, n, A]``, float64."""
+        """Gradient estimates of all batches, step by step, float64.
+
+        Args:
+            trajectories: ``[S, N, T]``.
+            psi: Ψ ``[S, N, T]``, or several, ``[..., S, N, T]``.
+
+        Returns:
+            ``[..., S, T, n, A]``.
+        """
         states = self.mdp.num_states
         moments = states * torch.arange(self.horizon)
         by_step = dataclasses.replace(trajectories, obs=trajectories.obs + moments)
         found = score_gradients(by_step, psi, self.pi.repeat(self.horizon, 1))
-        return found.unflatten(1, (self.horizon, states))
+        return found.unflatten(-2, (self.horizon, states))
 
     @cached_property
     def occupancy(self) -> Tensor:

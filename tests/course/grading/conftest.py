@@ -3,7 +3,7 @@ import pytest
 from pgzoo.course.grading.protections import missing
 from pgzoo.course.grading.remote import Nursery
 
-SECONDS = 2
+SECONDS = 3
 
 
 @pytest.fixture(scope="session")

@@ -124,6 +124,10 @@ def test_a_cell_that_is_no_python_is_noted_only_if_the_name_stands_in_it():
     assert found.notes[0].startswith("a.ipynb, cell 1 was left out (SyntaxError")
 
 
+def test_what_notebooks_have_without_an_import():
+    assert find("def f():\n    display(1)\n    return 1").function() == 1
+
+
 def test_an_import_that_fails_leaves_the_rest():
     found = find("import no_such_module\ndef f():\n    return 1")
     assert found.function() == 1

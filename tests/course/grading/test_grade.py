@@ -1,14 +1,9 @@
 """Grades are what the notebook says, whatever comes back from a learner's process."""
 
 import inspect
-import os
-import signal
-import subprocess
 import sys
-import time
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 
@@ -242,32 +237,3 @@ def test_the_same_grades_with_any_number_of_jobs(tmp_path):
         grades = [g for graded in grade_class(paths, setting, jobs) for g in graded]
         found = [(g.submission, g.status) for g in grades]
         assert found == [("a", "right"), ("b", "wrong"), ("c", "right")]
-
-
-def waits(where):
-    """A program that grades a submission which waits for ever."""
-    return f"""
-from pathlib import Path
-from pgzoo.course.grading.grade import Setting, grade_submission
-from pgzoo.course.grading.remote import Nursery
-with Nursery(1000) as nursery:
-    print("begun", flush=True)
-    grade_submission(Path({str(where)!r}), Setting(("leave_one_out",), 0), nursery)
-"""
-
-
-def test_nothing_is_left_if_the_grader_is_killed(tmp_path):
-    code = "import time\ndef leave_one_out(r, k):\n    time.sleep(1000)\n"
-    (tmp_path / "a.py").write_text(code)
-    program = [sys.executable, "-c", waits(tmp_path)]
-    grader = subprocess.Popen(program, stdout=subprocess.PIPE)
-    assert grader.stdout.readline() == b"begun\n"
-    until = time.monotonic() + 60
-    while len(below := psutil.Process(grader.pid).children(recursive=True)) < 2:
-        assert time.monotonic() < until
-        time.sleep(0.05)
-    os.kill(grader.pid, signal.SIGKILL)
-    grader.wait()
-    grader.stdout.close()
-    _, alive = psutil.wait_procs(below, timeout=30)
-    assert not alive

@@ -3,12 +3,14 @@
 import os
 import socket
 import time
+from pathlib import Path
 
 import pytest
 
 from benchmarks.hostile import HOSTILE, PRELUDE
 from pgzoo.course.grading.grade import Setting, grade_submission
 
+ROOT = Path(__file__).parents[3]
 SETTING = Setting(("leave_one_out",), seed=7)
 HONEST = PRELUDE + "def attempt():\n    pass\n"
 
@@ -53,6 +55,19 @@ def test_a_refusal_is_the_kernel_s_not_a_mistake_of_the_attempt(nursery, tmp_pat
     """Each attempt succeeds where it is allowed: a file that may be read is read."""
     source = HOSTILE["reads-files"].source(os.__file__, 0)
     assert graded(nursery, tmp_path / "them.py", source).status == "right"
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/etc/passwd", Path.home(), ROOT / "setup.cfg", ROOT / "notebooks" / "README.md", __file__],
+    ids=str,
+)
+def test_nothing_is_read_but_python_s_own(nursery, tmp_path, path):
+    assert os.access(path, os.R_OK)
+    code = PRELUDE.format(secret=str(path), port=0) + "import os\n\n\ndef attempt():\n"
+    code += "    os.listdir(SECRET) if os.path.isdir(SECRET) else open(SECRET).read()\n"
+    grade = graded(nursery, tmp_path / "them.py", code)
+    assert (grade.status, "Permission denied" in grade.says) == ("failed", True)
 
 
 def test_the_same_grade_every_time(nursery, tmp_path):

@@ -394,6 +394,11 @@ def clipped_advantage(t):
     return rloo(t).clamp(-0.5, 0.5)
 
 
+def clipped_at_thirty(t):
+    """Which no return of the small MDPs reaches."""
+    return rloo(t).clamp(-30, 30)
+
+
 def winners_alone(t):
     return rloo(t).clamp(min=0)
 
@@ -536,6 +541,7 @@ WRONG = {
         (entropy_bonus, {}, "depends-on-log-prob"),
         (clipped_rewards, {}, "not-linear-in-rewards"),
         (clipped_advantage, {}, "not-linear-in-rewards"),
+        (clipped_at_thirty, {}, "not-linear-in-rewards"),
         (winners_alone, {}, "episodes-left-out"),
         (ranks, {}, "not-linear-in-rewards"),
         (signs, {}, "not-linear-in-rewards"),
