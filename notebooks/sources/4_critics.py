@@ -102,7 +102,7 @@ assert torch.allclose((pi * q).sum(-1), value)
 # Of the two, only terminated says that nothing follows.
 #
 # **Exercise 1.** Write δ. All arrays are [S, N, T] (replicas, rows, steps). Where the mask is false
-# there is no step, numbers may be NaN, and the result is 0.
+# there is no step, the numbers there have no meaning, and the result is 0.
 
 
 # %% tags=["exercise", "td_errors"]
@@ -111,7 +111,7 @@ def td_errors(reward, value, next_value, terminated, truncated, mask, gamma):
 
     reward, value, next_value: r_t, V(s_t), V(s_{t+1}), [S, N, T]
     terminated, truncated: how the step ended, [S, N, T]
-    mask: true on real steps, [S, N, T]; elsewhere numbers may be NaN
+    mask: true on real steps, [S, N, T]; elsewhere numbers have no meaning
     result: [S, N, T], zero where the mask is false
     """
     ### BEGIN SOLUTION
@@ -455,7 +455,7 @@ for name, critic in critics.items():
 def value_loss(reward, value, next_value, terminated, truncated, mask, gamma):
     """Mean over real steps of (V(s_t) − target)², the target r_t + γ V(s_{t+1}) held fixed.
 
-    The arguments are those of td_errors; what stands where the mask is false is finite here.
+    The arguments are those of td_errors.
     result: [S], one loss for each replica
     """
     ### BEGIN SOLUTION

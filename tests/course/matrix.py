@@ -7,9 +7,8 @@ from pathlib import Path
 
 import jupytext
 
-from pgzoo.course.answer import Here, mapped
+from pgzoo.course.answer import mapped
 from pgzoo.course.chapters import CHAPTERS, EXERCISES
-from pgzoo.course.exercise import examine
 from pgzoo.course.mistakes import MISTAKES
 
 SOURCES = sorted((Path(__file__).parents[2] / "notebooks" / "sources").glob("*.py"))
@@ -44,19 +43,6 @@ def drifting(answer):
         return mapped(answer(*args), lambda x: x * (1 + 0.01 * len(calls)))
 
     return drifts
-
-
-def is_differentiated(exercise):
-    """Whether a check asks for derivatives, which are not to be had from memory."""
-    asked = []
-
-    class Asked(Here):
-        def derivatives(self, *args, of):
-            asked.append(of)
-            return super().derivatives(*args, of=of)
-
-    examine(EXERCISES[exercise], Asked(RIGHT[exercise]))
-    return bool(asked)
 
 
 @cache

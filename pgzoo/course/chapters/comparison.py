@@ -39,20 +39,6 @@ final_return = Exercise(
 )
 
 
-@final_return.property("each run's episodes twice: the same result", mistake="sum-for-mean")
-def _episodes_twice(answer: Answer, g: Generator) -> None:
-    for returns, mask in _episodes(g):
-        returns = torch.where(mask, returns, 0.0)
-        twice = answer(torch.cat([returns, returns], -1), torch.cat([mask, mask], -1))
-        same(twice, answer(returns, mask))
-
-
-@final_return.property("eight runs twice: the same result", mistake="sum-for-mean")
-def _runs_twice(answer: Answer, g: Generator) -> None:
-    returns, mask = 10 + _normal(g, 8, 4), torch.ones(8, 4, dtype=torch.bool)
-    same(answer(torch.cat([returns, returns]), torch.cat([mask, mask])), answer(returns, mask))
-
-
 @final_return.property("what stands where the mask is false is not read", mistake="missing-mask")
 def _padding(answer: Answer, g: Generator) -> None:
     for returns, mask in _episodes(g):
@@ -69,17 +55,34 @@ def _more_padding(answer: Answer, g: Generator) -> None:
         same(answer(wider, torch.cat([mask, mask & False], -1)), answer(returns, mask))
 
 
+@final_return.property(
+    "the unit is the run: one with more episodes weighs no more than others",
+    read="The unit is the training run",
+)
+def _unit(answer: Answer, g: Generator) -> None:
+    returns = (10 + _normal(g, 9, 1)).expand(9, 6).contiguous()  # a run returns the same always
+    few = torch.arange(6) < torch.randint(1, 3, (9, 1), generator=g)
+    same(answer(returns, few | (torch.arange(9) < 4)[:, None]), answer(returns, few))
+
+
+@final_return.property("each run's episodes twice: the same result", mistake="sum-for-mean")
+def _episodes_twice(answer: Answer, g: Generator) -> None:
+    for returns, mask in _episodes(g):
+        returns = torch.where(mask, returns, 0.0)
+        twice = answer(torch.cat([returns, returns], -1), torch.cat([mask, mask], -1))
+        same(twice, answer(returns, mask))
+
+
+@final_return.property("eight runs twice: the same result", mistake="sum-for-mean")
+def _runs_twice(answer: Answer, g: Generator) -> None:
+    returns, mask = 10 + _normal(g, 8, 4), torch.ones(8, 4, dtype=torch.bool)
+    same(answer(torch.cat([returns, returns]), torch.cat([mask, mask])), answer(returns, mask))
+
+
 @final_return.property("runs of means 1, 2, 4, 6 and 100 have the interquartile mean 4")
 def _five_runs(answer: Answer, g: Generator) -> None:
     returns = torch.tensor([[6.0, 6.0], [1.0, 1.0], [3.0, 5.0], [100.0, 100.0], [0.0, 4.0]])
     same(answer(returns, torch.ones(5, 2, dtype=torch.bool)), 4.0)
-
-
-@final_return.property("the unit is the run: one with many episodes weighs no more than others")
-def _unit(answer: Answer, g: Generator) -> None:
-    returns = torch.tensor([[2.0, 2, 2, 2, 2, 2], [4.0, 0, 0, 0, 0, 0]], dtype=DOUBLE)
-    mask = torch.tensor([[True] * 6, [True] + [False] * 5])
-    same(answer(returns, mask), 3.0)
 
 
 @final_return.property("the best and the worst quarter of the runs may be as good or bad as ever")
@@ -234,9 +237,11 @@ def _more_deals(answer: Answer, g: Generator) -> None:
     b = torch.tensor([0.0, 4.0], dtype=DOUBLE)  # means 3 and 2: 1 apart
     near = torch.tensor([[0, 1, 4, 2, 3]])  # 7/3 against 3: 2/3 apart
     far = torch.tensor([[0, 1, 3, 2, 4]])  # 1 against 5: 4 apart
-    same(answer(a, b, near), 1 / 2)
-    same(answer(a, b, far), 1.0)
-    same(answer(a, b, torch.cat([near, near, far])), 2 / 4)
+    for level in (0.0, 100.0):
+        x, y = a + level, b + level
+        same(answer(x, y, near), 1 / 2)
+        same(answer(x, y, far), 1.0)
+        same(answer(x, y, torch.cat([near, near, far])), 2 / 4)
 
 
 def _apart(a: Tensor, b: Tensor, deals: Tensor) -> tuple[Tensor, Tensor]:

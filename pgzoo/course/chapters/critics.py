@@ -17,11 +17,12 @@ from pgzoo.course.padding import on_real_steps, ragged, real_steps_of, with_padd
 REWARD, VALUE, NEXT, TERMINATED, TRUNCATED, MASK, GAMMA, LAM = range(8)
 """Positions among the arguments: the tensors of a segment, then γ and λ."""
 DONE = "only terminated says that nothing follows"
+MASKED = "what stands where the mask is false changes nothing on real steps"
 ENDS = "a time limit or the end of a row ends the data, not the value"
 
 
 def _segments(g: Generator) -> Iterator[tuple[Tensor, ...]]:
-    """Rows of two episodes and a masked step between them, with NaN where the mask is false.
+    """Rows of two episodes and a masked step between them, where numbers have no meaning.
 
     The first episode of a row ends in a terminal state or by a time limit, the second one goes on
     beyond the row's end, or ends with it.
@@ -43,7 +44,7 @@ def _segments(g: Generator) -> Iterator[tuple[Tensor, ...]]:
         goes_on = (mask & ~terminated & ~truncated)[..., :-1] & mask[..., 1:]
         following[..., :-1] = torch.where(goes_on, value[..., 1:], following[..., :-1])
         yield (
-            *(with_padding(x, mask) for x in (reward, value, following)),
+            *(with_padding(x, mask, 30.0) for x in (reward, value, following)),
             terminated,
             truncated,
             mask,
@@ -171,14 +172,14 @@ def _goes_on(segment: tuple[Any, ...]) -> Tensor:
 
 
 def _garbage_does_not_matter(cases: Any) -> Any:
-    """A property: what stands where the mask is false, NaN or a number, changes nothing."""
+    """A property: what stands where the mask is false changes nothing."""
 
     def holds(answer: Answer, g: Generator) -> None:
         for segment in cases(g):
             same(
                 _real(answer, *segment),
                 _real(answer, *_filled(segment, 1e4)),
-                "the result on real steps, with NaN where the mask is false,",
+                "the result on real steps, with other numbers where the mask is false,",
             )
 
     return holds
@@ -193,7 +194,7 @@ bootstrapped_return = Exercise(
     cases=_discounted,
     observe=real_steps_of(MASK),
 )
-bootstrapped_return.property(PADDING, mistake="missing-mask")(_garbage_does_not_matter(_discounted))
+bootstrapped_return.property(MASKED, mistake="missing-mask")(_garbage_does_not_matter(_discounted))
 
 
 @bootstrapped_return.property(
@@ -281,7 +282,7 @@ gae = Exercise(
     cases=_with_lam,
     observe=real_steps_of(MASK),
 )
-gae.property(PADDING, mistake="missing-mask")(_garbage_does_not_matter(_with_lam))
+gae.property(MASKED, mistake="missing-mask")(_garbage_does_not_matter(_with_lam))
 
 
 @gae.property("with γ = λ = 0.5, r = 1, 1, V = 2, 4 and V(s') = 4, 8 the sum is 1.25, 1")
@@ -347,12 +348,6 @@ def _gae_across(*s: Any) -> Tensor:
     return _backward(_delta(*s[:LAM]), torch.full(s[MASK].shape, s[GAMMA] * s[LAM]))
 
 
-def _for_a_loss(g: Generator) -> Iterator[tuple[Any, ...]]:
-    """Numbers where the mask is false: NaN has no gradient of zero."""
-    for segment in _segments(g):
-        yield (*_filled(segment, 30.0), 0.7)
-
-
 def _loss(answer: Answer, *args: Any) -> tuple[Tensor, ...]:
     """The loss ``[S]``, and its slopes in V and in V of the next state, ``[S, N, T]``."""
     value, slopes = answer.derivatives(*args, of=(VALUE, NEXT))
@@ -364,14 +359,14 @@ value_loss = Exercise(
     chapter=4,
     task="The mean over real steps of (V − target)², where the target is a constant, [S].",
     read="the target is a number, not a function of the critic's parameters",
-    cases=_for_a_loss,
+    cases=_discounted,
     observe=_loss,
 )
 
 
-@value_loss.property("what stands where the mask is false changes nothing", mistake="missing-mask")
+@value_loss.property(MASKED, mistake="missing-mask")
 def _loss_without_padding(answer: Answer, g: Generator) -> None:
-    for segment in _for_a_loss(g):
+    for segment in _discounted(g):
         other = _filled(segment, -7.0)
         same(_loss(answer, *segment)[0], _loss(answer, *other)[0], "the loss")
 
@@ -391,7 +386,7 @@ def _loss_truncated(answer: Answer, g: Generator) -> None:
 
 @value_loss.property("the loss is the mean of δ² over a replica's real steps")
 def _loss_is_a_mean(answer: Answer, g: Generator) -> None:
-    for segment in _for_a_loss(g):
+    for segment in _discounted(g):
         errors, mask = _delta(*segment), segment[MASK]
         same(_loss(answer, *segment)[0], errors.square().sum((1, 2)) / mask.sum((1, 2)))
 
@@ -401,14 +396,14 @@ def _loss_is_a_mean(answer: Answer, g: Generator) -> None:
     mistake="gradient-through-psi",
 )
 def _target_is_constant(answer: Answer, g: Generator) -> None:
-    for segment in _for_a_loss(g):
+    for segment in _discounted(g):
         slope = _loss(answer, *segment)[2]
         same(slope, torch.zeros_like(slope), "the slope in V(s')")
 
 
 @value_loss.property("its slope in V is −2δ over the number of real steps")
 def _slope_in_value(answer: Answer, g: Generator) -> None:
-    for segment in _for_a_loss(g):
+    for segment in _discounted(g):
         count = segment[MASK].sum((1, 2), keepdim=True)
         same(_loss(answer, *segment)[1], -2 * _delta(*segment) / count, "the slope in V")
 

@@ -69,6 +69,18 @@ def never_cut(r, v, w, terminated, truncated, mask, gamma):
 # --- gae
 
 
+def by_products(r, v, w, terminated, truncated, mask, gamma, lam):
+    """As it is often written, with 1 − flag as factors."""
+    result, later = torch.zeros_like(r), 0.0
+    for t in reversed(range(r.shape[-1])):
+        alive = 1 - terminated[..., t].to(r.dtype)
+        same_episode = alive * (1 - truncated[..., t].to(r.dtype))
+        delta = r[..., t] + gamma * w[..., t] * alive - v[..., t]
+        later = delta + gamma * lam * same_episode * later
+        result[..., t] = later
+    return result
+
+
 def from_the_library(r, v, w, terminated, truncated, mask, gamma, lam):
     return estimators.gae(r, v, w, terminated, truncated, mask, gamma, lam)
 
@@ -164,7 +176,7 @@ def around_row_means(prediction, target, mask):
 RIGHT = {
     "td_errors": td,
     "bootstrapped_return": row_by_row,
-    "gae": mixture,
+    "gae": by_products,
     "value_loss": half_gradient,
     "explained_variance": by_replica,
 }
@@ -187,7 +199,7 @@ WRONG = {
     },
     "gae": {
         "wrong-sign": lambda *s: -from_the_library(*s),
-        "truncation-as-termination": with_done(from_the_library),
+        "truncation-as-termination": with_done(by_products),
         "missing-bootstrap": without_last_value,
         "missing-mask": added_with(lambda gamma, lam: gamma * lam, cut=False),
         "gamma-missing": added_with(lambda gamma, lam: lam),
