@@ -12,11 +12,11 @@ from torch import Generator, Tensor
 from pgzoo.course.answer import Answer
 from pgzoo.course.exercise import Args, Exercise
 from pgzoo.course.expect import Wrong, numbers, of_shape, same
+from pgzoo.course.padding import mask_of, ragged, with_padding
 from pgzoo.lab import exact_gradient, mdps, score_gradients, simulate
 from pgzoo.policies.networks import Table
 from pgzoo.sampling.trajectories import Trajectories
 
-NAN = float("nan")
 OTHERS = "the others know nothing of my actions"
 ADJACENT = "The members of a group are adjacent rows"
 PADDING = "0 · NaN is NaN"
@@ -342,11 +342,8 @@ def _variance_of_all_rows(returns: Tensor, group_size: int) -> tuple[Tensor, Ten
 def _ragged(g: Generator) -> Iterator[Args]:
     """Returns-to-go of episodes of different lengths; what stands in the padding is no return."""
     for groups, size, steps in ((2, 3, 4), (3, 2, 5), (1, 4, 6)):
-        shape = (2, groups * size, steps)
-        returns = 3 + torch.randn(shape, generator=g, dtype=torch.float64)
-        lengths = torch.randint(1, steps + 1, shape[:2], generator=g)
-        lengths[:, 0] = steps
-        yield returns * 4, torch.arange(steps) < lengths.unsqueeze(-1), size
+        returns = 3 + torch.randn(2, groups * size, steps, generator=g, dtype=torch.float64)
+        yield returns * 4, ragged(g, 2, groups * size, steps=steps), size
 
 
 leave_one_out_per_step = Exercise(
@@ -379,7 +376,7 @@ def _steps_by_hand(answer: Answer, g: Generator) -> None:
 def _steps_padding(answer: Answer, g: Generator) -> None:
     for returns, mask, size in _ragged(g):
         before = of_shape(answer(returns, mask, size), mask.shape)
-        after = of_shape(answer(torch.where(mask, returns, NAN), mask, size), mask.shape)
+        after = of_shape(answer(with_padding(returns, mask), mask, size), mask.shape)
         same(after[mask], before[mask])
 
 
@@ -511,13 +508,13 @@ def _batches(g: Generator, batches: int, groups: int, size: int) -> Trajectories
     )
 
 
-def _with_padding(t: Trajectories, garbage: float) -> Trajectories:
-    return dataclasses.replace(t, reward=torch.where(t.mask, t.reward, garbage))
+def _padded(t: Trajectories, filler: float) -> Trajectories:
+    return dataclasses.replace(t, reward=with_padding(t.reward, t.mask, filler))
 
 
 def _episodes(g: Generator) -> Iterator[Args]:
     for groups, size in ((2, 3), (3, 2), (2, 4)):
-        yield _with_padding(_batches(g, 2, groups, size), 2.5), GAMMA
+        yield _padded(_batches(g, 2, groups, size), 2.5), GAMMA
 
 
 def _real(value: Any, t: Trajectories) -> Tensor:
@@ -538,17 +535,16 @@ rloo_psi = Exercise(
 def _written(rewards: list[list[float]], lengths: list[int], group_size: int) -> Trajectories:
     """Episodes by their rewards, in one state."""
     reward = torch.tensor([rewards])
-    steps = torch.arange(reward.shape[2])
-    ends = torch.tensor([lengths]).unsqueeze(-1)
+    mask = mask_of([lengths])
     nowhere = torch.zeros(reward.shape, dtype=torch.int64)
     return Trajectories(
         obs=nowhere,
         next_obs=nowhere,
         action=nowhere,
         reward=reward,
-        terminated=steps == ends - 1,
+        terminated=mask & ~torch.nn.functional.pad(mask[..., 1:], (0, 1)),
         truncated=torch.zeros(reward.shape, dtype=torch.bool),
-        mask=steps < ends,
+        mask=mask,
         log_prob=torch.zeros(reward.shape),
         group_size=group_size,
     )
@@ -570,7 +566,7 @@ def _psi_by_hand(answer: Answer, g: Generator) -> None:
 )
 def _psi_padding(answer: Answer, g: Generator) -> None:
     for t, gamma in _episodes(g):
-        same(_real(answer(_with_padding(t, NAN), gamma), t), _real(answer(t, gamma), t))
+        same(_real(answer(_padded(t, torch.nan), gamma), t), _real(answer(t, gamma), t))
 
 
 @rloo_psi.property("Ψ is the same number at all steps of an episode")

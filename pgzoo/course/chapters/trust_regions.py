@@ -11,8 +11,8 @@ from torch import Generator, Tensor
 from pgzoo.course.answer import Answer
 from pgzoo.course.exercise import Args, Exercise
 from pgzoo.course.expect import Wrong, of_shape, same
+from pgzoo.course.padding import ragged, with_padding
 
-NAN = float("nan")
 CLIP = 0.2
 BELOW = "the new policy stands above, and the policy that acted below"
 PADDING = "0 · NaN is NaN"
@@ -37,13 +37,6 @@ def _log_probs(g: Generator, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     return old + 0.5 * torch.randn(shape, generator=g, dtype=torch.float64).clamp(-1.4, 1.4), old
 
 
-def _mask(g: Generator, shape: tuple[int, ...]) -> Tensor:
-    """Of ragged rows, one of them full and one of them not."""
-    lengths = torch.randint(1, shape[-1] + 1, shape[:-1], generator=g)
-    lengths[..., 0], lengths[..., 1] = shape[-1], 1
-    return torch.arange(shape[-1]) < lengths.unsqueeze(-1)
-
-
 def _normal(g: Generator, shape: tuple[int, ...]) -> Tensor:
     return torch.randn(shape, generator=g, dtype=torch.float64)
 
@@ -54,7 +47,7 @@ def _least(ratio: Tensor, psi: Tensor, clip: float) -> Tensor:
 
 def _ratio_cases(g: Generator) -> Iterator[Args]:
     for shape in _shapes():
-        yield *_log_probs(g, shape), _mask(g, shape)
+        yield *_log_probs(g, shape), ragged(g, *shape[:-1], steps=shape[-1])
 
 
 importance_ratio = Exercise(
@@ -92,7 +85,7 @@ def _ratio_of_padding(answer: Answer, g: Generator) -> None:
 )
 def _ratio_padding(answer: Answer, g: Generator) -> None:
     for new, old, mask in _ratio_cases(g):
-        above, below = (torch.where(mask, x, NAN) for x in (new, old))
+        above, below = (with_padding(x, mask) for x in (new, old))
         padded, plain = _ratios(answer, above, below, mask), _ratios(answer, new, old, mask)
         for found, wanted in zip(padded, plain, strict=True):
             same(found, wanted)
@@ -297,7 +290,12 @@ def _bites(ratio: Tensor, psi: Tensor, clip: float) -> Tensor:
 
 def _distance_cases(g: Generator) -> Iterator[Args]:
     for shape in _shapes():
-        yield *_log_probs(g, shape), _normal(g, shape), _mask(g, shape), CLIP
+        yield (
+            *_log_probs(g, shape),
+            _normal(g, shape),
+            ragged(g, *shape[:-1], steps=shape[-1]),
+            CLIP,
+        )
 
 
 how_far = Exercise(
@@ -336,7 +334,7 @@ def _distance_by_hand(answer: Answer, g: Generator) -> None:
 )
 def _distance_padding(answer: Answer, g: Generator) -> None:
     for new, old, psi, mask, clip in _distance_cases(g):
-        padded = [torch.where(mask, x, NAN) for x in (new, old, psi)]
+        padded = [with_padding(x, mask) for x in (new, old, psi)]
         before = _distances(answer, new, old, psi, mask, clip)
         for found, wanted in zip(_distances(answer, *padded, mask, clip), before, strict=True):
             same(found, wanted)
@@ -439,7 +437,7 @@ def _loss_cases(g: Generator) -> Iterator[Args]:
         action = torch.randint(3, (rows, steps), generator=g)
         taken = _of_action(logits, action)
         old = taken + 0.4 * _normal(g, (rows, steps)).clamp(-1.5, 1.5)
-        yield logits, action, old, _normal(g, (rows, steps)), _mask(g, (rows, steps)), CLIP
+        yield logits, action, old, _normal(g, (rows, steps)), ragged(g, rows, steps=steps), CLIP
 
 
 def _of_action(logits: Tensor, action: Tensor) -> Tensor:
@@ -486,7 +484,7 @@ def _loss_constant(answer: Answer, g: Generator) -> None:
 )
 def _loss_padding(answer: Answer, g: Generator) -> None:
     for logits, action, old, psi, mask, clip in _loss_cases(g):
-        padded = [torch.where(mask, x, NAN) for x in (old, psi)]
+        padded = [with_padding(x, mask) for x in (old, psi)]
         found = _loss(answer, logits, action, *padded, mask, clip)
         for a, b in zip(found, _loss(answer, logits, action, old, psi, mask, clip), strict=True):
             same(a, b, "the loss, or its gradient at the real steps,")
