@@ -43,6 +43,7 @@ from nbformat import NotebookNode
 
 from pgzoo.course.api import recognised_mistakes
 from pgzoo.course.chapters import EXERCISES
+from pgzoo.course.mistakes import MISTAKES
 
 HERE = Path(__file__).parent
 SOURCES, SOLUTIONS, STUDENT = HERE / "sources", HERE / "solutions", HERE / "student"
@@ -429,9 +430,21 @@ def list_of_exercises() -> str:
     return "\n".join(lines).strip()
 
 
+def list_of_mistakes() -> str:
+    """The catalogue, for teachers."""
+    return "\n".join(f"- **`{m.name}`** {m.what} {m.why}" for m in MISTAKES.values())
+
+
+TABLES = {
+    "chapters": table_of_chapters,
+    "exercises": list_of_exercises,
+    "mistakes": list_of_mistakes,
+}
+
+
 def with_tables(page: str) -> str:
     """A page's text with what the code can say put between its markers."""
-    for name, text in (("chapters", table_of_chapters), ("exercises", list_of_exercises)):
+    for name, text in TABLES.items():
         begin, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
         if begin in page:
             before, rest = page.split(begin)

@@ -25,13 +25,12 @@ SETTINGS = {
 }
 
 
-@pytest.fixture(scope="module")
-def lab(tmp_path_factory):
+@pytest.fixture
+def lab(tmp_path):
     """Address of a JupyterLab in a new hand-out, and the hand-out."""
-    folder = tmp_path_factory.mktemp("learner")
-    write_handout(folder / "course")
+    write_handout(tmp_path / "course")
     for name, values in SETTINGS.items():
-        file = folder / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
+        file = tmp_path / "settings" / "@jupyterlab" / f"{name}.jupyterlab-settings"
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_text(json.dumps(values), encoding="utf-8")
     with socket.socket() as free:
@@ -39,9 +38,10 @@ def lab(tmp_path_factory):
         port = free.getsockname()[1]
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"]
     command += [f"--port={port}", "--IdentityProvider.token=", "--ServerApp.password="]
-    command += [f"--ServerApp.root_dir={folder / 'course'}"]
-    command += [f"--LabApp.user_settings_dir={folder / 'settings'}"]
-    with (folder / "log").open("w") as log:
+    command += [f"--ServerApp.root_dir={tmp_path / 'course'}"]
+    command += [f"--LabApp.workspaces_dir={tmp_path / 'workspaces'}"]
+    command += [f"--LabApp.user_settings_dir={tmp_path / 'settings'}"]
+    with (tmp_path / "log").open("w") as log:
         server = subprocess.Popen(command, stdout=log, stderr=log)
     address = f"http://localhost:{port}/lab"
     for _ in range(60):
@@ -50,7 +50,7 @@ def lab(tmp_path_factory):
             break
         except urllib.error.URLError:
             time.sleep(1)
-    yield address, folder / "course"
+    yield address, tmp_path / "course"
     server.terminate()
     server.wait()
 
@@ -77,12 +77,13 @@ class Notebook:
         cell = self.cell(index)
         prompt = cell.locator(".jp-InputPrompt")
         before = prompt.inner_text()
-        cell.locator(".cm-content").click()
-        self.page.keyboard.press("Shift+Enter")
-        for _ in range(SECONDS // 100):
+        for step in range(SECONDS // 100):
             now = prompt.inner_text()
             if now != before and re.fullmatch(r"\[\d+\]:", now):
                 return cell.locator(".jp-OutputArea").inner_text()
+            if now == before and step % 50 == 0:  # a page that is still at work drops keys
+                cell.locator(".cm-content").click()
+                self.page.keyboard.press("Shift+Enter")
             self.page.wait_for_timeout(100)
         raise AssertionError(f"cell {index} is not done: {prompt.inner_text()}")
 
