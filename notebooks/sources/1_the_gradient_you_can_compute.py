@@ -56,9 +56,8 @@ plt.rcParams.update(STYLE)
 # action the probabilities p(s'|s, a) of what comes next and the *reward* r(s, a) it pays. *Markov*
 # means: what comes next depends on the present state and action, and not on how we got there.
 #
-# As arrays: `transition[s, a, s']` is the probability of going to s' **and the episode going on**.
-# What is missing to 1 is the probability that the episode ends. `start[s]` is the probability of
-# beginning in s.
+# As arrays: `transition[s, a, s']` is the probability of going on, **and to s'**. What is missing
+# to 1 is the probability that this was the end. `start[s]` is the probability of beginning in s.
 
 # %%
 COOL, HOT = 0, 1
@@ -158,7 +157,8 @@ course.check("discounted_return", discounted_return)
 # $$p(\tau) = \mathrm{start}(s_0)\; \pi(a_0|s_0)\, p(s_1|s_0, a_0)\;
 #   \pi(a_1|s_1)\, p(s_2|s_1, a_1) \cdots$$
 #
-# For few steps we can list them all.
+# Where the machine breaks, the last factor is the probability of that. For few steps we can list
+# them all.
 
 
 # %%
@@ -224,7 +224,8 @@ plt.show()
 # There is a way that takes H small steps instead. Let **V_t(s)** be the expected return from step t
 # on if the state is s then, counted as of step t: $V_t(s) = \mathrm{E}[r_t + \gamma r_{t+1} + \dots
 # \mid s_t = s]$. After the last step nothing comes: V_H(s) = 0. Before that, every action has a
-# value, and a state's value is the mean of its actions' values:
+# value, and a state's value is the mean of its actions' values, each weighted with its
+# probability:
 #
 # $$Q_t(s,a) = r(s,a) + \gamma \sum_{s'} p(s'|s,a)\, V_{t+1}(s'), \qquad
 #   V_t(s) = \sum_a \pi(a|s)\, Q_t(s,a).$$
@@ -236,7 +237,8 @@ plt.show()
 # An episode that has ended earns nothing more. The equation knows that: p(s'|s,a) sums to less than
 # 1 where it may end.
 #
-# **Exercise 2.** In arrays: `transition @ value` is Σ_s' p(s'|s,a) V(s'), of shape [n, A].
+# **Exercise 2.** From here on, n is the number of states and A that of actions. In arrays:
+# `transition @ value` is Σ_s' p(s'|s,a) V(s'), of shape [n, A].
 
 
 # %% tags=["exercise", "state_values"]
@@ -541,8 +543,11 @@ for what, q in (("Q", Q), ("Q − 100", Q - 100), ("Q − V", Q - V)):
 # %% [markdown]
 # The theorem also says how much each *moment* contributes. In the figure below, each bar is one
 # step's part of ∂J/∂θ(s, run), for a policy that nearly always runs a cool machine and tosses a
-# coin for a hot one. Watch the hot machine: early steps say *pause*, late steps say *run*. A
-# policy that cannot look at the clock has to strike a balance.
+# coin for a hot one. With the derivative of exercise 4, Σ_a ∇π(a|s) Q_t(s,a) is π(b|s) A_t(s,b)
+# for each preference θ(s,b): the sum over a leaves Q_t(s,b) − V_t(s).
+#
+# Watch the hot machine: early steps say *pause*, late steps say *run*. A policy that cannot look at
+# the clock has to strike a balance.
 
 # %%
 theta = torch.tensor([[-1.5, 1.5], [0.0, 0.0]])
@@ -676,8 +681,9 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# At first the gradient for cool is smaller by about π(run)/0.25 = 1/100. While it is, progress is
-# that slow. The cell counts.
+# The gradient for cool has the factor π(run) π(pause): 0.25 for the coin, about 0.0025 here. So at
+# first it is about a hundredth. But it grows as running does, so it takes fewer than a hundred
+# times as many steps. The cell counts.
 #
 # </details>
 
@@ -692,7 +698,7 @@ for name, theta in (("the coin", torch.zeros(2, 2)), ("sure of pausing", sure)):
         steps += 1
     steps_needed[name] = steps
     print(f"from {name}: {steps} steps")
-assert steps_needed["sure of pausing"] > 20 * steps_needed["the coin"]
+assert 20 < steps_needed["sure of pausing"] / steps_needed["the coin"] < 100
 
 # %% [markdown]
 # ## What γ^t is for, and what happens without it
@@ -726,7 +732,9 @@ assert true[HOT, RUN] * other[HOT, RUN] < 0
 #
 # Is B the gradient of *some* function, perhaps of J without discount? There is a test. If B = ∇F,
 # then walking along any path changes F by ∫ B·dθ, and round a closed path that is zero. We walk
-# round a circle in the plane of the figure.
+# round a circle in the plane of the figure. There θ(s, run) is half the coordinate and θ(s, pause)
+# minus that, and B's two entries of a state are each other's negative, too. So B·dθ is B for
+# running, times what the coordinate changes by.
 
 # %%
 angle = torch.linspace(0, 2 * torch.pi, 401)[:-1]
@@ -785,9 +793,9 @@ plt.show()
 # With γ^t, late steps hardly count: for γ = 0.99, step 500 has a weight below 0.007. An agent that
 # plays episodes of 500 steps would learn next to nothing from the second half, though we usually
 # *do* want good behaviour there. In practice the goal is J without discount, and γ < 1 in Q is a
-# means to reduce variance, at the price of a bias. Seen that way, c_t = 1 is a reasonable choice,
-# but then it is an approximation of ∇J for γ = 1, not the gradient of the discounted J. In pgzoo
-# it is an option (`gamma_t`), off for training.
+# means to reduce variance, at the price of a bias. Seen that way, leaving γ^t out is a reasonable
+# choice. But then B is an approximation of ∇J for γ = 1, not the gradient of the discounted J. In
+# pgzoo the factor is an option (`gamma_t`), off for training.
 #
 # </details>
 #
@@ -797,9 +805,8 @@ plt.show()
 # <details><summary>Answer</summary>
 #
 # For γ = 1, since all γ^t are 1. And where one policy is best at every state *and step* at once:
-# then all advantages of the best policy's actions are zero or negative at every t, and no
-# weighting of the steps changes that. Weights matter where steps disagree, as they do here for a
-# hot machine.
+# then under that policy no action has a positive advantage at any t, and no weighting of the
+# steps changes that. Weights matter where steps disagree, as they do here for a hot machine.
 #
 # </details>
 

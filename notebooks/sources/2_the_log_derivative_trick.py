@@ -207,7 +207,8 @@ for what in ("obs", "reward", "mask"):
 
 # %% [markdown]
 # These are four episodes, as tensors `[S, N, T]`. S counts independent batches, here one; N
-# episodes; T steps. Episodes that end early are filled up to the longest, which is called
+# episodes; T steps. `obs` (observations) are the states: 0 is cool, 1 is hot. In code, `t` is such a
+# batch of trajectories. Episodes that end early are filled up to the longest, which is called
 # **padding**. `mask` is true on real steps. What stands in the padding has no meaning: here zeros,
 # elsewhere perhaps anything, even NaN. And NaN · 0 is NaN. So replace what is in the padding,
 # `torch.where(mask, x, 0)`, rather than multiply it away.
@@ -260,7 +261,8 @@ course.check("returns_to_go", returns_to_go)
 # Is it true that the past is nothing but noise? We measure E[γ^k r_k ∇log π(a_t|s_t)] for all
 # pairs of steps k and t, from many episodes. One component of θ is enough for the picture: running
 # hot. Each mean comes with a standard error, and the picture shows mean over standard error,
-# called z. Where the true mean is 0, z is a normal number: 95 in 100 lie between −2 and 2.
+# called z. Where the true mean is 0, z is nearly a standard normal number: about 95 in
+# 100 lie between −2 and 2.
 
 
 # %%
@@ -609,11 +611,12 @@ assert first[1] < last[1] - 1
 # preferences.
 #
 # `pgzoo.train` takes a function from trajectories to Ψ, here yours. It trains ten seeds side by
-# side, which are ten independent networks, and gives each of them 100,000 steps. Three things
-# beside the formula serve training alone: Ψ is divided by its root mean square in the batch, and
-# the sum by the number of steps in it, so that one step size suits all; and the optimiser is Adam.
-# The two divisors are common to the whole batch: they change the length of an estimate, not its
-# direction. γ = 1.
+# side, which are ten independent networks, and gives each of them 100,000 steps. A batch
+# has 16 episodes, and γ = 1. Some things beside the formula serve training alone: Ψ is divided by
+# its root mean square in the batch, and the sum by the number of steps in it, so that one step size
+# suits all; an estimate that is too long is cut to a greatest length; the optimiser is Adam, and
+# its step size falls from step to step. Divisors and cut are common to the whole batch: they change
+# the length of an estimate, not its direction.
 
 
 # %%
@@ -632,6 +635,7 @@ settings = {"env": "CartPole-v1", "seeds": 10, "steps": 100_000, "lr_schedule": 
 quiet = {"progress": False, "diagnostics": 0}
 run_whole = pgzoo.train(whole_return, **settings, **quiet)
 run_to_go = pgzoo.train(return_to_go, **settings, **quiet)
+assert run_to_go.config.hyperparameters["episodes"] == 16
 
 # %%
 fig, both = plt.subplots(1, 2, figsize=(10, 3.8), sharey=True, layout="constrained")
@@ -641,7 +645,10 @@ plt.show()
 
 # %% [markdown]
 # Each thin line is a seed. The band is a 95% interval for the mean of the middle half of the
-# seeds. What is the final policy worth? For each seed, 100 fresh episodes:
+# seeds, the *interquartile mean*. A line is a mean over the last 100 episodes, so it lags behind a
+# policy that improves. What is the final policy worth? For each seed, 100 fresh episodes. And a
+# rank test (Mann–Whitney): p is how often two lists would be at least so far apart in order if both
+# came from the same distribution.
 
 # %%
 final = {"whole return": run_whole, "return-to-go": run_to_go}

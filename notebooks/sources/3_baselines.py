@@ -86,7 +86,8 @@ for c in shifts:
     variances.append(estimates.var(0).sum().item())
     means.append(estimates.mean(0))
 
-gradient = exact_gradient(fork, Table(*pi.shape), pi.log().view(1, -1), horizon=horizon)[0]
+theta = pi.log().view(1, -1)  # preferences with this policy: softmax(log π) = π
+gradient = exact_gradient(fork, Table(*pi.shape), theta, horizon=horizon)[0]
 fig, ax = plt.subplots(figsize=(7, 3.2))
 ax.plot(shifts, variances, "o-", color=COLOURS[0], label="Ψ = return-to-go")
 ax.axhline(gradient.square().sum(), color=COLOURS[4], label="squared length of the gradient")
@@ -193,9 +194,8 @@ for name, psi in {"Ψ = G_t": returns, "Ψ = G_t − b(s), b foolish": returns -
 #
 # A natural baseline is the mean return of the batch: what is better than usual is reinforced, what
 # is worse is discouraged. In code, rows are padded to the longest episode, and `mask[s, i, t]` is
-# true on real steps. Axis 0 are S **replicas**, independent batches side by side. A baseline for
-# episode i is then
-# the mean over all real steps of the *other* episodes:
+# true on real steps. Axis 0 counts S **replicas**, independent batches side by side. A baseline for
+# episode i is then the mean over all real steps of the *other* episodes:
 #
 # $$b_i = \frac{\sum_{j \ne i} \sum_t G_{j,t}}{\sum_{j \ne i} \ell_j},
 #   \qquad \ell_j \text{ the number of real steps of episode } j .$$
@@ -408,7 +408,8 @@ weights = 1 - torch.arange(1, 6) / 5  # what a reward at step j counts
 late = choices["mean over time"][1:5] / choices["exact gradient"][1:5]
 print("on the upper path, relative to the exact gradient:", late.numpy().round(2))
 
-# %% [markdown] At the fork the estimate is zero on average, where the exact gradient has 0.25.
+# %% [markdown]
+# At the fork the estimate is zero on average, where the exact gradient has 0.25.
 # Along the path, the gradient is scaled by 1 − (j+1)/5: the last action is not learned at all.
 #
 # *Whitening within an episode*, $(G_t - \text{mean over time})/\text{std over time}$, is the same
@@ -489,6 +490,7 @@ relative = {
 }
 assert relative["garnet 8"][2] < 0.4 * relative["garnet 8"][1]
 assert relative["garnet 2"][3] > 1.1 * relative["garnet 2"][1]
+assert relative["garnet 2"][4] > relative["garnet 2"][1]
 assert relative["contexts"][2] > relative["contexts"][1] > 20 * relative["contexts"][4]
 
 # %% [markdown]
@@ -498,7 +500,8 @@ assert relative["contexts"][2] > relative["contexts"][1] > 20 * relative["contex
 #   helps more than one that does not.
 # * **A baseline can add variance.** On `garnet 2` returns are near zero already. There is
 #   nothing to remove, and a mean of seven other episodes is itself noisy. The same on `contexts`:
-#   the others' mean is about 0 and has noise of its own.
+#   the others' mean is about 0 and has noise of its own. On `garnet 2` even V adds some, without
+#   any noise: it is not the best that may be subtracted, as we shall see.
 # * What a baseline must know is what decides the level of the return. On `contexts` that is the
 #   state: V(s) removes almost everything, means over episodes nothing. When V is unknown, it can be
 #   learned (chapter 4), or episodes can be compared that share their start (chapter 5).
@@ -578,7 +581,7 @@ assert abs(constants[np.argmin(curve)] - best) < 0.6
 # It is often said that V(s) is the baseline with the least variance. It is not, in general. The
 # derivation above, for one state and one step, gives the best b(s): a mean of q(s, a) weighted with
 # π(a|s) ‖∇log π(a|s)‖², and V(s) is weighted with π(a|s) alone. With two actions and a softmax,
-# the difference is as large as it can be.
+# the difference is large.
 
 # %%
 q, p = torch.tensor([1.0, 3.0]), torch.tensor([0.9, 0.1])
@@ -646,7 +649,8 @@ for name, psi in {
 assert m["scale"] < 0.4
 assert m["cosine"] > 0.99
 
-# %% [markdown] Whitening shortens the gradient a lot and hardly turns it. Its raw variance is
+# %% [markdown]
+# Whitening shortens the gradient a lot and hardly turns it. Its raw variance is
 # therefore tiny, and that means nothing: a tenth of the gradient has a hundredth of the variance.
 # *Relative* variance tells the two apart, and there whitening is no better than the mean that it
 # subtracts. Its use is another one: whatever the units of reward, a step has about the same
@@ -656,10 +660,10 @@ assert m["cosine"] > 0.99
 # ## A budget that is enough only with a baseline
 #
 # Does less variance learn faster? CartPole pays 1 for every step that a pole is kept upright, at
-# most
-# 500. All returns are positive: there is a constant to be removed. We train on 20,000 steps, with
-# small batches of four episodes, ten seeds each. All settings are the same but Ψ. (In training,
-# pgzoo divides Ψ by its root mean square, so that all gradients are of a size.)
+# most 500. All returns are positive: there is a constant to be removed. We train on 20,000 steps,
+# with small batches of four episodes, ten seeds each. All settings are the same but Ψ. (In
+# training, pgzoo divides Ψ by its root mean square, so that all gradients are of a size. And Ψ is
+# discounted here, γ = 0.99. The factor γ^t is left out, as chapter 1 says of most code.)
 
 
 # %%
@@ -706,7 +710,9 @@ fig.tight_layout()
 plt.show()
 
 # %% [markdown]
-# Brackets are 95% intervals of the interquartile mean over ten seeds. What may be said?
+# Brackets are 95% intervals of the interquartile mean over ten seeds, the mean of the middle half.
+# The curves end lower than the right panel: they show means over the last 100 episodes, most of
+# them played by earlier policies. What may be said?
 #
 # **Paired or unpaired?** Seed 3 has the same initial policy and the same first starts in all runs.
 # It is tempting to compare seed by seed, and to hope that the noise they share cancels. It
@@ -718,7 +724,9 @@ a, b = finals["no_baseline"], finals["others_mean"]
 correlation = stats.spearmanr(a, b).statistic
 unpaired = stats.mannwhitneyu(a, b, method="exact")
 better = (b[:, None] > a).mean()
-print(f"rank correlation over seeds {correlation:+.2f}")
+print(f"rank correlation over seeds {correlation:+.2f}", end=", ")
+by_chance = np.tanh(1.96 / (len(a) - 3) ** 0.5)  # Fisher's approximation
+print(f"95% of those without any would be within ±{by_chance:.2f}")
 print(f"a run with a baseline beats one without with probability {better:.2f}", end=", ")
 verdict = "decided" if unpaired.pvalue < 0.05 else "not decided with ten seeds"
 print(f"p = {unpaired.pvalue:.4f}, unpaired: {verdict}")
@@ -727,7 +735,7 @@ assert finals["mean_over_time"].mean() > 200
 
 # %% [markdown]
 # After the first update the runs see different states, draw different actions, and share nothing
-# any more; a correlation from ten pairs is itself uncertain by about ±0.6. So the runs
+# any more; a correlation from ten pairs is itself as uncertain as the cell says. So the runs
 # are taken as independent, and tested as such. Pairing is for noise that is truly shared: the
 # *same trajectories* weighed with two different Ψ, as in all measurements above. `pgzoo.compare`
 # does it in this way, and chapter 8 says more.
@@ -737,11 +745,10 @@ assert finals["mean_over_time"].mean() > 200
 #
 # <details><summary>Answer</summary>
 #
-# Look at its line above: it learns. CartPole forgives
-# it. All its rewards are 1, so what is learned is to last longer, and actions that are many steps
+# Look at its line above: it learns. CartPole forgives it. All its rewards are 1, so what is learned is to last longer, and actions that are many steps
 # before the end still get a positive weight, those just before the fall a negative one. On
-# `fork`, where a late reward tells two actions apart, it learns nothing. A method that trains
-# CartPole is not thereby correct: measure it against an exact gradient.
+# `fork`, where the last reward tells the first two actions apart, it learns nothing about them. A
+# method that trains CartPole is not thereby correct: measure it against an exact gradient.
 #
 # </details>
 
@@ -752,8 +759,10 @@ assert finals["mean_over_time"].mean() > 200
 # checker measures it. The mean of thousands of gradient estimates must be the exact gradient. The
 # variance must be less than half of that without a baseline. And it must *learn* what REINFORCE
 # without a baseline does not: on `fork` with every reward 6 higher, 50 iterations of 4 episodes
-# must gain half of what can be gained, on 120 of 200 seeds. Do not rescale. This is what the
-# checker says of Ψ = G_t:
+# must gain half of what can be gained, on 120 of 200 seeds. Do not rescale, and take b from the
+# trajectories: a fixed number would be unbiased, too, but fit one level of rewards only, and the
+# checker has several. With doubled rewards, Ψ has to double. This is what the checker says of Ψ =
+# G_t:
 
 # %%
 course.check("my_baseline_psi", lambda t, gamma: returns_to_go(t.reward, t.mask, gamma))

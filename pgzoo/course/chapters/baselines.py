@@ -74,6 +74,9 @@ def _others_by_hand(answer: Answer, g: Generator) -> None:
     same(on_real_steps(answer(returns, mask), mask), expected)
 
 
+advantage_over_others.property(_REPLICAS)(_replicas_are_apart)
+
+
 @advantage_over_others.property(
     "Ψ_t rises one for one with the episode's own G_t, and with no other number of the episode"
 )
@@ -92,9 +95,6 @@ def _level_goes_out(answer: Answer, g: Generator) -> None:
     for returns, mask in _batches(g):
         before, after = (on_real_steps(answer(x, mask), mask) for x in (returns, returns + 7))
         same(after, before)
-
-
-advantage_over_others.property(_REPLICAS)(_replicas_are_apart)
 
 
 def _sums(returns: Tensor, mask: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -263,6 +263,12 @@ optimal_constant = Exercise(
 )
 
 
+@optimal_constant.property("there is one constant for each replica (axis 0)")
+def _one_constant_each(answer: Answer, g: Generator) -> None:
+    for returns, scores, mask in _scored(g):
+        of_shape(answer(returns, scores, mask), returns.shape[:1])
+
+
 @optimal_constant.property(PADDING, mistake="missing-mask")
 def _scores_in_padding(answer: Answer, g: Generator) -> None:
     for returns, scores, mask in _scored(g):
@@ -279,7 +285,10 @@ def _constant_by_hand(answer: Answer, g: Generator) -> None:
     same(answer(torch.tensor([[1.0, 4.0]]), scores, torch.ones(1, 2, 1, dtype=torch.bool)), [3.0])
 
 
-@optimal_constant.property("no other constant has a smaller mean of ‖(R − b) Σ_t ∇log π‖²")
+@optimal_constant.property(
+    "no other constant has a smaller mean of ‖(R − b) Σ_t ∇log π‖²",
+    read="Sum them over an episode's real steps *before* you square.",
+)
 def _nothing_is_better(answer: Answer, g: Generator) -> None:
     for returns, scores, mask in _scored(g):
         square = with_padding(scores, mask, 0.0).sum(2).square().sum(-1)
@@ -289,8 +298,10 @@ def _nothing_is_better(answer: Answer, g: Generator) -> None:
             return ((returns - b).square() * square).mean(-1)
 
         for step in (-0.01, 0.01):
-            if bool((loss(b + step) < loss(b)).any()):
-                raise Wrong(f"b = {b[0, 0]:.5g} is not the best constant; b {step:+g} is better.")
+            better = loss(b + step) < loss(b)
+            if bool(better.any()):
+                at = float(b[better][0])
+                raise Wrong(f"b = {at:.5g} is not the best constant: {at + step:.5g} is better.")
 
 
 @optimal_constant.twin("mean-for-sum", says="The score functions of an episode were averaged.")
@@ -325,11 +336,23 @@ whiten = Exercise(
 whiten.property(PADDING, mistake="missing-mask")(_padding_is_not_read)
 
 
+@whiten.property("more padding changes nothing", mistake="missing-mask")
+def _one_more_column(answer: Answer, g: Generator) -> None:
+    for psi, mask in _batches(g):
+        longer = torch.nn.functional.pad(psi, (0, 1), value=torch.nan)
+        wider = torch.nn.functional.pad(mask, (0, 1))
+        found = on_real_steps(answer(longer, wider), wider)[..., :-1]
+        same(found, on_real_steps(answer(psi, mask), mask), "the result with one more column")
+
+
 @whiten.property("Ψ = 1, 3 in one episode and 5 in another become −1, 0 and 1")
 def _whiten_by_hand(answer: Answer, g: Generator) -> None:
     mask = mask_of([[2, 1]])
     psi = torch.tensor([[[1.0, 3.0], [5.0, 0.0]]])
     same(on_real_steps(answer(psi, mask), mask), [[[-1.0, 0.0], [1.0, 0.0]]])
+
+
+whiten.property(_REPLICAS)(_replicas_are_apart)
 
 
 @whiten.property("over the real steps of every replica, the mean is 0 and the sample variance 1")
@@ -356,9 +379,6 @@ def _constant_batch(answer: Answer, g: Generator) -> None:
     small = torch.tensor([[[1e-4, -1e-4, 0.0]]], dtype=torch.float64)
     expected = [[[2**-0.5, -(2**-0.5), 0.0]]]
     same(answer(small, torch.ones(1, 1, 3, dtype=torch.bool)), expected, "Ψ of the size of 1e-4")
-
-
-whiten.property(_REPLICAS)(_replicas_are_apart)
 
 
 def _white(psi: Tensor, mask: Tensor, axes: tuple[int, ...], correction: int) -> Tensor:
@@ -490,7 +510,9 @@ def _reward_helps(answer: Answer, g: Generator) -> None:
         raise Wrong(f"One more at the first step changed its Ψ by {float(change[0]):.3g}.")
 
 
-@my_baseline_psi.property("doubled rewards make Ψ twice as large: it is G_t − b, not rescaled")
+@my_baseline_psi.property(
+    "doubled rewards make Ψ twice as large: it is G_t − b, not rescaled, and b is no fixed number"
+)
 def _in_units_of_reward(answer: Answer, g: Generator) -> None:
     t = _episodes(g)
     twice = Trajectories(**{**vars(t), "reward": 2 * t.reward})
@@ -516,8 +538,8 @@ def _not_discounted_too_little(answer: Answer, g: Generator) -> None:
 
 
 @my_baseline_psi.property(
-    "from step t on, the reward at step j counts exactly γ^(j − t) in the episode's own Ψ_t, so "
-    "that none of it is in b",
+    "from step t on, the reward at step j counts exactly γ^(j − t) in the episode's own Ψ_t: none "
+    "of it is in b",
     mistake="own-sample-in-baseline",
 )
 def _own_rewards_exactly(answer: Answer, g: Generator) -> None:

@@ -94,12 +94,26 @@ def _plain_sum(reward: Tensor, gamma: float) -> Tensor:
     return reward.sum(1)
 
 
-@discounted_return.twin("gamma-twice", says="The first reward was discounted already.")
+_FROM_ONE_ON = "The first one has the factor γ^0 = 1, and each later one has one more factor γ."
+_WEIGHTED_WITH_PI = "The mean over the policy's actions weighs each of them with π(a|s)."
+_SUM_TO_ONE = (
+    "Probabilities of a state sum to 1 whatever θ is: for every b, the derivatives add up to zero "
+    "over a. With π(a|s) there they do not."
+)
+
+
+@discounted_return.twin(
+    "gamma-twice", says="The first reward was discounted already.", why=_FROM_ONE_ON
+)
 def _from_gamma_on(reward: Tensor, gamma: float) -> Tensor:
     return _weighted(reward, gamma, first=1).sum(1)
 
 
-@discounted_return.twin("mean-for-sum", says="Discounted rewards were averaged, not added up.")
+@discounted_return.twin(
+    "mean-for-sum",
+    says="Discounted rewards were averaged, not added up.",
+    why="The return is the sum of what is paid: a reward counts no less in a longer episode.",
+)
 def _mean_reward(reward: Tensor, gamma: float) -> Tensor:
     return _weighted(reward, gamma).mean(1)
 
@@ -172,22 +186,38 @@ def _undiscounted_values(p: Tensor, r: Tensor, pi: Tensor, gamma: float, horizon
     return _backwards(horizon, lambda v: (pi * (r + p @ v)).sum(-1), r)
 
 
-@state_values.twin("gamma-twice", says="The reward of the step itself was discounted, too.")
+@state_values.twin(
+    "gamma-twice",
+    says="The reward of the step itself was discounted, too.",
+    why="V_t is counted as of step t: r_t has the factor 1, and what follows has γ.",
+)
 def _discounted_at_once(p: Tensor, r: Tensor, pi: Tensor, gamma: float, horizon: int) -> Tensor:
     return _backwards(horizon, lambda v: (pi * gamma * (r + p @ v)).sum(-1), r)
 
 
-@state_values.twin("sum-for-mean", says="Actions were added up without their probabilities.")
+@state_values.twin(
+    "sum-for-mean",
+    says="Actions were added up without their probabilities.",
+    why=_WEIGHTED_WITH_PI,
+)
 def _sum_over_actions(p: Tensor, r: Tensor, pi: Tensor, gamma: float, horizon: int) -> Tensor:
     return _backwards(horizon, lambda v: (r + gamma * p @ v).sum(-1), r)
 
 
-@state_values.twin("missing-bootstrap", says="What follows the step was counted as nothing.")
+@state_values.twin(
+    "missing-bootstrap",
+    says="What follows the step was counted as nothing.",
+    why="The value of an action has a part γ Σ p(s'|s,a) V_{t+1}(s') for it.",
+)
 def _one_step_only(p: Tensor, r: Tensor, pi: Tensor, gamma: float, horizon: int) -> Tensor:
     return _backwards(horizon, lambda v: (pi * r).sum(-1), r)
 
 
-@state_values.twin("wrong-sign", says="What follows the step was subtracted.")
+@state_values.twin(
+    "wrong-sign",
+    says="What follows the step was subtracted.",
+    why="What is paid later is earned as well, only discounted.",
+)
 def _future_as_a_cost(p: Tensor, r: Tensor, pi: Tensor, gamma: float, horizon: int) -> Tensor:
     return _backwards(horizon, lambda v: (pi * (r - gamma * p @ v)).sum(-1), r)
 
@@ -241,7 +271,11 @@ def _one_step_on(answer: Answer, g: Generator) -> None:
         same(visits[1:], torch.einsum("tsa,sap->tp", chosen, transition.double())[:-1])
 
 
-@state_distribution.twin("sum-for-mean", says="Actions were added up without their probabilities.")
+@state_distribution.twin(
+    "sum-for-mean",
+    says="Actions were added up without their probabilities.",
+    why=_WEIGHTED_WITH_PI,
+)
 def _all_actions_at_once(p: Tensor, start: Tensor, pi: Tensor, horizon: int) -> Tensor:
     visits = [start]
     for _ in range(horizon - 1):
@@ -289,12 +323,16 @@ def _differences(answer: Answer, g: Generator) -> None:
         same(answer(pi), change.transpose(1, 2) / 2e-4)
 
 
-@softmax_derivative.twin("wrong-sign")
+@softmax_derivative.twin(
+    "wrong-sign", why="Raising the preference for an action makes it more probable, others less."
+)
 def _downwards(pi: Tensor) -> Tensor:
     return pi.unsqueeze(-1) * (pi.unsqueeze(-2) - torch.eye(pi.shape[1]))
 
 
-@softmax_derivative.twin("wrong-action", says="π(a|s) was subtracted where π(b|s) stands.")
+@softmax_derivative.twin(
+    "wrong-action", says="π(a|s) was subtracted where π(b|s) stands.", why=_SUM_TO_ONE
+)
 def _own_probability(pi: Tensor) -> Tensor:
     return pi.unsqueeze(-1) * (torch.eye(pi.shape[1]) - pi.unsqueeze(-1))
 
@@ -379,19 +417,27 @@ def _all_steps_alike(pi: Tensor, visits: Tensor, q: Tensor, gamma: float) -> Ten
     return _by_advantage(pi, visits, q, 1.0).sum(0)
 
 
-@exact_policy_gradient.twin("gamma-twice", says="The first step was discounted already.")
+@exact_policy_gradient.twin(
+    "gamma-twice", says="The first step was discounted already.", why=_FROM_ONE_ON
+)
 def _one_power_more(pi: Tensor, visits: Tensor, q: Tensor, gamma: float) -> Tensor:
     return _by_advantage(pi, visits, q, gamma, first=1).sum(0)
 
 
-@exact_policy_gradient.twin("mean-for-sum", says="Steps were averaged, not added up.")
+@exact_policy_gradient.twin(
+    "mean-for-sum",
+    says="Steps were averaged, not added up.",
+    why="J is a sum over the steps, and so is its gradient.",
+)
 def _mean_step(pi: Tensor, visits: Tensor, q: Tensor, gamma: float) -> Tensor:
     return _by_advantage(pi, visits, q, gamma).mean(0)
 
 
 @exact_policy_gradient.twin(
     "sum-for-mean",
-    says="∇log π was summed over actions without their probabilities, as if it were ∇π.",
+    says="∇π(a|s) was divided by π(a|s), as if actions were to be added up without their "
+    "probabilities.",
+    why="The theorem adds up ∇π(a|s) Q_t(s,a) itself.",
 )
 def _score_for_derivative(pi: Tensor, visits: Tensor, q: Tensor, gamma: float) -> Tensor:
     weights = gamma ** torch.arange(len(visits))
@@ -399,7 +445,9 @@ def _score_for_derivative(pi: Tensor, visits: Tensor, q: Tensor, gamma: float) -
     return torch.einsum("t,ts,tsb->sb", weights, visits, each)
 
 
-@exact_policy_gradient.twin("wrong-action", says="π(a|s) was subtracted where π(b|s) stands.")
+@exact_policy_gradient.twin(
+    "wrong-action", says="π(a|s) was subtracted where π(b|s) stands.", why=_SUM_TO_ONE
+)
 def _own_probability_in_sum(pi: Tensor, visits: Tensor, q: Tensor, gamma: float) -> Tensor:
     weights = gamma ** torch.arange(len(visits))
     each = pi * q - (pi * pi * q).sum(-1, keepdim=True)

@@ -152,13 +152,19 @@ def _worse_actions_up(logits: Tensor, q: Tensor) -> Tensor:
 
 
 @all_actions_gradient.twin(
-    "sum-for-mean", says="q ∇log π was summed over actions without their probabilities."
+    "sum-for-mean",
+    says="q ∇log π was summed over actions without their probabilities.",
+    why="The mean over the policy's actions weighs each of them with π(a).",
 )
 def _sum_of_scores(logits: Tensor, q: Tensor) -> Tensor:
     return q - logits.softmax(-1) * q.sum(-1, keepdim=True)
 
 
-@all_actions_gradient.twin("mean-for-sum", says="q ∇π was averaged over actions, not added up.")
+@all_actions_gradient.twin(
+    "mean-for-sum",
+    says="q ∇π was averaged over actions, not added up.",
+    why="In ∇π the probabilities are contained already: it is a sum.",
+)
 def _mean_over_actions(logits: Tensor, q: Tensor) -> Tensor:
     return -_worse_actions_up(logits, q) / logits.shape[-1]
 
@@ -298,13 +304,24 @@ def _one_for_each_parameter(answer: Answer, g: Generator) -> None:
         of_shape(answer(score, psi, mask), score.shape[2:])
 
 
+def _three_steps(answer: Answer) -> Tensor:
+    psi = torch.tensor([[2.0, 3.0, 4.0]])
+    return of_shape(answer(torch.ones(1, 3, 1), psi, torch.ones(1, 3, dtype=torch.bool)), (1,))
+
+
 @policy_gradient_estimate.property(
-    "the steps of one episode are added up: scores 1, 1, 1 with Ψ = 2, 3, 4 give 9",
-    mistake="mean-for-sum",
+    "the steps of one episode are added up, not averaged", mistake="mean-for-sum"
 )
 def _steps_add_up(answer: Answer, g: Generator) -> None:
-    psi = torch.tensor([[2.0, 3.0, 4.0]])
-    same(answer(torch.ones(1, 3, 1), psi, torch.ones(1, 3, dtype=torch.bool)), [9.0])
+    if abs(float(_three_steps(answer)) - 3.0) < 1e-4:
+        raise Wrong("Scores 1, 1, 1 with Ψ = 2, 3, 4 should give 9, and gave 3.")
+
+
+@policy_gradient_estimate.property(
+    "every score has its own step's weight: scores 1, 1, 1 with Ψ = 2, 3, 4 give 9"
+)
+def _weights_step_by_step(answer: Answer, g: Generator) -> None:
+    same(_three_steps(answer), [9.0])
 
 
 @policy_gradient_estimate.property(
@@ -317,7 +334,11 @@ def _mean_over_episodes(answer: Answer, g: Generator) -> None:
         same(answer(*(torch.cat([x, x]) for x in batch)), answer(*batch))
 
 
-@policy_gradient_estimate.property("NaN in the padding changes nothing", mistake="missing-mask")
+@policy_gradient_estimate.property(
+    "NaN in the padding, of scores or of Ψ, changes nothing",
+    mistake="missing-mask",
+    read="And NaN · 0 is NaN.",
+)
 def _no_padding_in_it(answer: Answer, g: Generator) -> None:
     for score, psi, mask in _batches(g):
         dirty = torch.where(mask.unsqueeze(-1), score, NAN), torch.where(mask, psi, NAN), mask
