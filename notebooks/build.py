@@ -184,6 +184,10 @@ def check_cell(cell: NotebookNode) -> None:
     """See that a cell holds something, and solutions stand in exercises and nowhere else."""
     if not cell.source.strip():
         raise IllFormedError("Expected a cell to hold something.")
+    if cell.metadata.get("title"):
+        raise IllFormedError(
+            f"`{cell.metadata.title}` stands on the line of the cell's mark, where it is lost."
+        )
     has_solution = bool(solutions_of(cell.source))
     if is_exercise(cell):
         name_of(cell)

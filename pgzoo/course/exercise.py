@@ -18,7 +18,7 @@ import torch
 from torch import Generator
 
 from pgzoo.course.answer import Answer, AnswerError, Here
-from pgzoo.course.expect import Wrong, agree
+from pgzoo.course.expect import Wrong, WrongKind, agree
 from pgzoo.course.mistakes import MISTAKES
 from pgzoo.course.result import FAILED, NOT_WRITTEN, RIGHT, WRONG, Result
 
@@ -34,7 +34,8 @@ class Property:
     Attributes:
         says: what holds, in words; the check is looked through in this order.
         holds: the test of it.
-        mistake: what it means if it does not hold and no twin is recognised.
+        mistake: what it means if it does not hold and no twin is recognised; of a value that has
+            another shape it means nothing.
         read: line of the chapter to read again then.
     """
 
@@ -134,12 +135,13 @@ def examine(exercise: Exercise, answer: Answer, seed: int = 0) -> Result:
     current: Property | None = None
     try:
         first = exercise.observe(answer, *args)
-        failed, detail = None, ""
+        failed, detail, mistake = None, "", None
         for i, current in enumerate(exercise.properties):
             try:
                 current.holds(answer, _generator(exercise, seed, i + 1))
             except Wrong as wrong:
                 failed, detail = current, f"{wrong} What has to hold: {current.says}."
+                mistake = None if isinstance(wrong, WrongKind) else current.mistake
                 break
         if not agree(exercise.observe(answer, *args), first):
             return _wrong(exercise, "depends-on-earlier-calls", "", None)
@@ -152,7 +154,7 @@ def examine(exercise: Exercise, answer: Answer, seed: int = 0) -> Result:
     name = _recognised(exercise, answer, seed)
     if name is not None:
         return _wrong(exercise, name, detail, exercise.twins[name])
-    return _wrong(exercise, failed.mistake, detail, failed)
+    return _wrong(exercise, mistake, detail, failed)
 
 
 def _recognised(exercise: Exercise, answer: Answer, seed: int) -> str | None:

@@ -16,6 +16,10 @@ class Wrong(Exception):  # noqa: N818  (an answer is wrong, the checker has no e
     """A property does not hold; the text says what was expected and what came."""
 
 
+class WrongKind(Wrong):
+    """What came back is no number, or not of the shape that was asked for: no mistake's doing."""
+
+
 def numbers(value: Any, what: str = "the result") -> Tensor:
     """A value as a tensor of float64.
 
@@ -29,7 +33,7 @@ def numbers(value: Any, what: str = "the result") -> Tensor:
             return torch.as_tensor(value).detach().double()
     except (TypeError, ValueError, RuntimeError):
         pass
-    raise Wrong(f"Expected {what} to be a tensor of numbers, got {type(value).__name__}.")
+    raise WrongKind(f"Expected {what} to be a tensor of numbers, got {type(value).__name__}.")
 
 
 def of_shape(value: Any, shape: Sequence[int], what: str = "the result") -> Tensor:
@@ -40,7 +44,7 @@ def of_shape(value: Any, shape: Sequence[int], what: str = "the result") -> Tens
     """
     found = numbers(value, what)
     if list(found.shape) != list(shape):
-        raise Wrong(f"Expected {what} of shape {list(shape)}, got {list(found.shape)}.")
+        raise WrongKind(f"Expected {what} of shape {list(shape)}, got {list(found.shape)}.")
     return found
 
 

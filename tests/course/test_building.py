@@ -135,6 +135,7 @@ def test_equal_cells_have_ids_of_their_own(read):
         ('check("two", two)', "two(1)", "after exercise two calls"),
         ('check("two", two)', 'check("twofold", two)', "after exercise two calls"),
         ("# # A chapter", "#", "cell 1 .*: Expected a cell to hold something"),
+        ("# %%\ndef check", "# %% Lost words\ndef check", "Lost words.* where it is lost"),
         ("# # A chapter", "# A chapter", "begins with the chapter's title"),
         (LAST, "", "at least 4 exercises; found 3"),
         (LAST, LAST + LAST, "More than one exercise is named four"),

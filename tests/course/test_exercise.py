@@ -7,6 +7,7 @@ import torch
 import pgzoo
 from pgzoo.course import check
 from pgzoo.course.answer import AnswerError, Here
+from pgzoo.course.exercise import Exercise, examine
 from pgzoo.course.expect import Wrong, agree, of_shape, same
 from pgzoo.course.mistakes import MISTAKES
 from tests.course.answers.comparison import WRONG as COMPARISON
@@ -120,6 +121,18 @@ def test_a_value_that_cannot_be_differentiated_is_the_answer_s_error():
 
     with pytest.raises(AnswerError, match="inplace"):
         Here(overwrites).derivatives(torch.ones(2), of=(0,))
+
+
+def test_a_wrong_shape_is_no_mistake_of_the_catalogue():
+    exercise = Exercise("twice", 1, "2 x", "", lambda g: [(torch.ones(3),)])
+
+    @exercise.property("it is twice its argument", mistake="missing-mask")
+    def _twice(answer, g):
+        same(answer(torch.ones(3)), [2.0, 2.0, 2.0])
+
+    assert examine(exercise, Here(lambda x: x + 1)).passed
+    assert examine(exercise, Here(lambda x: x)).mistake == "missing-mask"
+    assert examine(exercise, Here(lambda x: x.sum())).mistake is None
 
 
 def test_numbers_agree_to_a_ten_thousandth():
