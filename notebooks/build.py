@@ -57,6 +57,7 @@ METADATA = {
     "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"},
 }
 ADDRESS = re.compile(r"<[\w.]+( object)? at 0x[0-9a-f]+>")
+RELATIVE_LINK = re.compile(r"\[([^\]]+)\]\(\.\./[^)]*\)")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 TEMPORARY = re.compile(re.escape(tempfile.gettempdir()) + r"/[\w-]+")
 
@@ -269,6 +270,9 @@ def student(chapter: Chapter) -> NotebookNode:
             stub = f'{indent}raise NotImplementedError("{name_of(cell)}: your lines here")'
             lines[found.first : found.last + 1] = [stub]
         cell.source = "\n".join(lines)
+    for cell in notebook.cells:
+        if cell.cell_type == "markdown":
+            cell.source = RELATIVE_LINK.sub(r"\1", cell.source)  # a hand-out stands by itself
     return notebook
 
 

@@ -655,6 +655,7 @@ arrows = exact_gradient(machine, table, plane, horizon=horizon, gamma=gamma).vie
 path = walk[:, :, RUN] - walk[:, :, PAUSE]
 lengths = arrows.flatten(2).norm(dim=-1)  # of the arrows, row by row of the figure
 assert (lengths[:, 0] < 0.4 * lengths[:, 40]).all()  # at x = −5 and x = 0
+assert heights[:, 0].max() < heights[:, 40].min()  # J is lower there
 
 fig, axes = plt.subplots(figsize=(9, 5.5), layout="constrained")
 contours = axes.contourf(x, y, heights, 20, cmap="cividis")
@@ -671,10 +672,10 @@ fig.colorbar(contours, label="J")
 plt.show()
 
 # %% [markdown]
-# On the right the arrows vanish because nothing is left to be gained. On the left they become short
-# as well, though J is at its lowest there. A softmax that is sure of itself hardly moves: every
-# derivative has the factor π(a|s), and an action that is hardly ever taken is
-# hardly ever reconsidered.
+# On the left the arrows become short though J is at its lowest there. A softmax that is sure of
+# itself hardly moves: every derivative has the factor π(a|s), and an action that is hardly ever
+# taken is hardly ever reconsidered. On the right the same factor makes them short, beside there being
+# little left to be gained. So the last part of the way takes ever longer (Mei et al. 2020).
 #
 # **Question.** Someone starts at x = y = −6: running has probability 0.0025. Before you run the
 # next cell: how many times as many steps as from the coin do you expect until J reaches 8?
@@ -754,8 +755,8 @@ assert abs(around["∇J"]) < 1e-3 < 0.1 < abs(around["B"])
 
 # %% [markdown]
 # ∇J comes back to where it was. B does not: it is *not the gradient of any function*, neither of
-# the discounted return nor of any other. Nota & Thomas (2020) prove that for this direction in
-# general; this machine is one more example. And where does it lead? We start at the end of the
+# the discounted return nor of any other. Nota & Thomas (2020) prove that in general
+# this direction is the gradient of no function; this machine is one more example. And where does it lead? We start at the end of the
 # ascent, and follow B from there.
 
 # %%
@@ -790,8 +791,8 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# With γ^t, late steps hardly count: for γ = 0.99, step 500 has a weight below 0.007. An agent that
-# plays episodes of 500 steps would learn next to nothing from the second half, though we usually
+# With γ^t, late steps hardly count: for γ = 0.99, step 500 has a weight below 0.007 (the cell
+# below asserts it). An agent that plays episodes of 500 steps would learn next to nothing from the second half, though we usually
 # *do* want good behaviour there. In practice the goal is J without discount, and γ < 1 in Q is a
 # means to reduce variance, at the price of a bias. Seen that way, leaving γ^t out is a reasonable
 # choice. But then B is an approximation of ∇J for γ = 1, not the gradient of the discounted J. In
@@ -804,11 +805,16 @@ plt.show()
 #
 # <details><summary>Answer</summary>
 #
-# For γ = 1, since all γ^t are 1. And where one policy is best at every state *and step* at once:
+# For γ = 1, since all γ^t are 1 (and for episodes of one step). And where one policy is best at every state *and step* at once:
 # then under that policy no action has a positive advantage at any t, and no weighting of the
 # steps changes that. Weights matter where steps disagree, as they do here for a hot machine.
 #
 # </details>
+
+# %%
+assert 0.99**500 < 0.007
+assert abs(1 / (1 - 0.9) - 10) < 1e-9
+assert abs(1 / (1 - 0.99) - 100) < 1e-9
 
 # %% [markdown]
 # ## What you have
@@ -820,9 +826,9 @@ plt.show()
 # | expected return | J = Σ_s start(s) V_0(s) | by either |
 # | gradient | ∇J = Σ_t γ^t Σ_s d_t(s) Σ_a ∇π(a\|s) Q_t(s,a) | from both |
 #
-# All of it needed p(s'|s,a), for every state and action. Of CartPole nobody gives you that array,
-# and there are more states than numbers in your computer. What you can do is play. Chapter 2 turns
-# the sums into expectations, and expectations into averages over episodes.
+# All of it needed p(s'|s,a), for every state and action. In CartPole, which chapter 2 trains, a state
+# is four real numbers: there is no such array. What you can do is play. Chapter 2 turns the sums into
+# expectations, and expectations into averages over episodes.
 #
 # ## Further reading
 #

@@ -37,6 +37,7 @@ import pgzoo
 from pgzoo import course
 from pgzoo.lab import exact_gradient, expected_return, mdps, score_gradients, simulate
 from pgzoo.policies.networks import Table
+from pgzoo.records.intervals import interquartile_mean_interval
 from pgzoo.records.style import COLOURS, STYLE
 
 plt.rcParams.update(STYLE)
@@ -367,10 +368,10 @@ axes.invert_yaxis()
 plt.show()
 
 # %% [markdown]
-# Dropping the past is free: no bias, less variance. It is often presented as the first *variance
-# reduction*; how much it gives depends on how much of the return lies in the past. It is no law
-# that it reduces the variance: with rewards that cancel each other the whole return could vary
-# less. Measure.
+# Here dropping the past costs nothing: no bias, and less variance. It is often presented as the
+# first *variance reduction*; how much it gives depends on how much of the return lies in the past.
+# It is no law: with two steps and r₁ = −r₀, where a₀ decides r₀, the whole return is 0 and its
+# estimate has no variance at all, while G₁ = r₁ has some. Measure.
 
 # %% [markdown]
 # ## An estimate is a draw
@@ -654,18 +655,21 @@ plt.show()
 final = {"whole return": run_whole, "return-to-go": run_to_go}
 final = {name: np.array(run.summary["eval_mean"]) for name, run in final.items()}
 for name, values in final.items():
-    print(f"{name:13}", np.sort(values).round().astype(int), f"median {np.median(values):.0f}")
+    found = interquartile_mean_interval(values)
+    print(f"{name:13}", np.sort(values).round().astype(int))
+    print(f"{'':13} interquartile mean {found.point:.0f} [{found.low:.0f}, {found.high:.0f}]")
 p = stats.mannwhitneyu(final["return-to-go"], final["whole return"]).pvalue
 print(f"the same distribution? p = {p:.5f}")
 assert p < 0.01
 assert np.median(final["return-to-go"]) > np.median(final["whole return"]) + 50
+assert np.median(final["return-to-go"]) < 495
 
 # %% [markdown]
-# One line of mathematics, and the same number of steps buys a far better policy. Not because it
-# points elsewhere: by the section above, dropping the past leaves the mean of the estimate as it
-# is. What it takes away is noise.
+# One line of mathematics, and at this step size the same number of steps buys a far better policy.
+# By the section above, dropping the past leaves the mean of the estimate as it is. What it takes
+# away is noise.
 #
-# And yet even the better one is not at 500. Chapter 3 goes on from here.
+# And yet of the better ones half are not near 500. Chapter 3 goes on from here.
 #
 # A film of one seed, untrained, after a fifth of the training, and trained:
 
@@ -687,7 +691,7 @@ run_to_go.film(seed=0, at=(0, 20, 100), seconds=5)
 # %%
 reversed_order = (final["whole return"][:, None] > final["return-to-go"]).mean()
 print(f"pairs of seeds in which the whole return is better: {reversed_order:.0%}")
-assert 0 < reversed_order < 0.3
+assert reversed_order < 0.3
 
 # %% [markdown]
 # **Question.** Your code runs, the return rises, and you have forgotten the mask. How would you

@@ -101,6 +101,12 @@ def test_learners_get_a_stub_where_the_solution_was(read):
     )
 
 
+def test_a_hand_out_links_to_no_file_that_it_has_not(read):
+    chapter = read(SOURCE.replace("# # A chapter", "# # A chapter\n# See [`x.py`](../../x.py)."))
+    assert chapter.notebook.cells[0].source.endswith("See [`x.py`](../../x.py).")
+    assert build.student(chapter).cells[0].source.endswith("See `x.py`.")
+
+
 def test_nothing_else_differs(read):
     chapter = read(SOURCE)
     solved, open_ = build.solution(chapter), build.student(chapter)
