@@ -481,9 +481,13 @@ def main(chapters: tuple[int, ...], tables: bool) -> None:
         except IllFormedError as error:
             click.echo(str(error), err=True)
             failed = True
-    for page in PAGES:
-        page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
-    sys.exit(failed)
+    if failed:
+        sys.exit(1)
+    try:
+        for page in PAGES:
+            page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
+    except IllFormedError as error:
+        raise click.ClickException(str(error)) from None
 
 
 if __name__ == "__main__":
