@@ -195,7 +195,7 @@ for name, psi in {"Ψ = G_t": returns, "Ψ = G_t − b(s), b foolish": returns -
 # is worse is discouraged. In code, rows are padded to the longest episode, and `mask[s, i, t]` is
 # true on real steps. Axis 0 are S **replicas**, independent batches side by side. A baseline for
 # episode i is then
-# the mean over all real steps of the *other* episodes:
+# the mean over all real steps of the other episodes:
 #
 # $$b_i = \frac{\sum_{j \ne i} \sum_t G_{j,t}}{\sum_{j \ne i} \ell_j},
 #   \qquad \ell_j \text{ the number of real steps of episode } j .$$
