@@ -595,7 +595,7 @@ def _less_variance(answer: Answer, g: Generator) -> None:
         raise Wrong(f"The variance is {share:.2f} of what it is without a baseline.")
 
 
-ITERATIONS, STEP_SIZE, SEEDS, ENOUGH, GAINED = 50, 0.3, 200, 120, 0.5
+ITERATIONS, STEP_SIZE, SEEDS, ENOUGH, GAINED = 50, 0.3, 200, 105, 0.5
 
 
 @my_baseline_psi.property(
