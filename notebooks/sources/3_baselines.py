@@ -570,7 +570,9 @@ plt.show()
 adds = (shares > 1).sum(0).tolist()
 time_helps = (shares[:, 1] < shares[:, 0]).sum().item()
 print("adds variance on … of 20:", dict(zip(names, adds, strict=True)))
-print(f"the baseline for each time step is better than the mean of the others on {time_helps} of 20")
+print(
+    f"the baseline for each time step is better than the mean of the others on {time_helps} of 20"
+)
 print("largest mean returns: garnet", np.argsort(levels)[:-3:-1])
 assert 6 <= adds[0] <= 10
 assert 1 <= adds[2] <= 5
@@ -758,6 +760,7 @@ assert noise["whitened"] > 0.95 * noise["batch mean of the others"]
 # square, so that all gradients are of a size.) We take forty seeds; below it is shown what ten would
 # have said.
 
+
 # %%
 def no_baseline(t):
     return returns_to_go(t.reward, t.mask, 0.99)
@@ -783,7 +786,9 @@ finals = {name: np.array(run.summary["eval_mean"]) for name, run in runs.items()
 enough = {name: int((final >= 400).sum()) for name, final in finals.items()}
 for name, final in finals.items():
     interval = interquartile_mean_interval(final)
-    print(f"{name:15} enough on {enough[name]} of 40 seeds; mean return {interval.point:.0f}", end=" ")
+    print(
+        f"{name:15} enough on {enough[name]} of 40 seeds; mean return {interval.point:.0f}", end=" "
+    )
     print(f"[{interval.low:.0f}, {interval.high:.0f}]")
 assert enough["others_mean"] >= 22 > 20 >= max(enough["no_baseline"], enough["mean_over_time"])
 
@@ -829,7 +834,9 @@ pairs = [
 tests = [stats.mannwhitneyu(finals[x], finals[y]) for x, y in pairs]
 corrected = holm([test.pvalue for test in tests])
 for (x, y), test, p_value in zip(pairs, tests, corrected, strict=True):
-    print(f"{x} beats {y} with probability {test.statistic / 40**2:.2f}, p = {p_value:.2g}", end=": ")
+    print(
+        f"{x} beats {y} with probability {test.statistic / 40**2:.2f}, p = {p_value:.2g}", end=": "
+    )
     print("decided" if p_value < 0.05 else "not decided")
 tens = [stats.mannwhitneyu(b[k : k + 10], a[k : k + 10]).pvalue for k in (0, 10, 20, 30)]
 print("the first pair with ten seeds at a time, uncorrected:", np.array(tens).round(3))

@@ -40,9 +40,7 @@ def _segments(g: Generator) -> Iterator[tuple[Tensor, ...]]:
         mask = torch.nn.functional.pad(~last[..., :-1], (1, 0), value=True)
         terminated, truncated = last & terminal.unsqueeze(-1), last & ~terminal.unsqueeze(-1)
         truncated[:, 2, -1] = True  # an episode ends where the row does
-        reward, value, following = (
-            torch.randn(shape, generator=g) + level for level in (1, 4, 4)
-        )
+        reward, value, following = (torch.randn(shape, generator=g) + level for level in (1, 4, 4))
         goes_on = (mask & ~terminated & ~truncated)[..., :-1] & mask[..., 1:]
         following[..., :-1] = torch.where(goes_on, value[..., 1:], following[..., :-1])
         yield (
