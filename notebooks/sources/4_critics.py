@@ -13,7 +13,8 @@
 # %% [markdown]
 # # 4. Critics
 #
-# A critic is a learned V(s). As a baseline it can do no harm to the mean. But it can do more than
+# A critic is a learned V(s). A critic that was fitted on other data can do no harm as a baseline;
+# fitted on the same episodes it contains their own returns (chapter 3). But it can do more than
 # that: it can stand in for rewards that were never seen. That removes much more variance, and now
 # a wrong critic makes a wrong gradient. Afterwards you can
 #
@@ -29,6 +30,8 @@
 # states. About an hour.
 
 # %%
+import math
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pgzoo_envs
@@ -101,7 +104,8 @@ assert torch.allclose((pi * q).sum(-1), value)
 # episode off. The state it was cut off in is a state like any other, with a value like any other.
 # Of the two, only terminated says that nothing follows.
 #
-# **Exercise 1.** Write δ. All arrays are [S, N, T] (replicas, rows, steps). Where the mask is false
+# **Exercise 1.** Write δ. All arrays are [S, N, T] (replicas, rows, steps). A *row* is what one copy of the
+# environment went through, in succession; a *segment* is T steps of all rows. Where the mask is false
 # there is no step, the numbers there have no meaning, and the result is 0.
 
 
@@ -157,6 +161,26 @@ change = score_gradients(t, lifted - delta, pi).flatten(1)
 z = change.mean(0) / (change.std(0) / len(change) ** 0.5).clamp(min=1e-9)
 print("change of the mean estimate, in standard errors:", z[:6].numpy().round(1))
 assert z.abs().max() > 10
+
+# %% [markdown]
+# **Fitted on what?** As a baseline, a critic may know everything but the episodes that it is
+# subtracted in. The cell fits a table to the returns of the same eight episodes, and to those of
+# eight others.
+
+# %%
+whole = returns_to_go(t.reward, t.mask, gamma)
+where = torch.nn.functional.one_hot(t.obs, len(value)) * t.mask.unsqueeze(-1)  # [S, N, T, n]
+table_v = (where * whole.unsqueeze(-1)).sum((1, 2)) / where.sum((1, 2)).clamp(min=1)  # [S, n]
+within = exact_gradient(mdp, table, theta, horizon=horizon, gamma=gamma)[0]
+scales = {}
+for name, fitted_v in (("the same", table_v), ("other", table_v.roll(1, 0))):
+    b = fitted_v.gather(1, t.obs.flatten(1)).view(t.obs.shape)
+    weighted = gamma ** torch.arange(horizon) * (whole - b)
+    along = score_gradients(t, weighted, pi).flatten(1) @ within / within.square().sum()
+    scales[name] = along.mean(), along.std() / len(along) ** 0.5
+    print(f"V of {name:8} episodes: {scales[name][0]:.3f} ± {scales[name][1]:.3f} of the gradient")
+assert scales["the same"][0] < 0.9
+assert abs(scales["other"][0] - 1) < 5 * scales["other"][1]
 
 # %% [markdown]
 # ## More steps
@@ -234,7 +258,8 @@ plt.show()
 assert np.allclose(np.add(without, lacking), value[0])
 assert without[4] < 0.75 * value[0]
 
-# %% [markdown] With the bootstrap the mean target is V for every n. Without it, four rewards are
+# %% [markdown]
+# With the bootstrap the mean target is V for every n. Without it, four rewards are
 # not even three quarters of it. In a segment of T steps, the last step has n = 1, the one before
 # n = 2: the later half of every segment is told that the world ends soon.
 
@@ -311,7 +336,8 @@ for step in range(12):
         break
 envs.close()
 
-# %% [markdown] The observation at the end is the true last one, with the pole fallen; the next
+# %% [markdown]
+# The observation at the end is the true last one, with the pole fallen; the next
 # call brought a fresh start and paid nothing. If this row were taken for a step, a critic would
 # learn that a fallen pole leads to a fresh one. `mask` is false there. To see that your `gae`
 # keeps two episodes apart, put them into one row and compare with two rows.
@@ -345,7 +371,7 @@ print("the same advantages, in one row and in two")
 #
 # <details><summary>Answer</summary>
 #
-# Variance rises with λ, since more random rewards are in the sum. Bias falls, since less is taken
+# Variance is larger at λ = 1 than at 0, since more random rewards are in the sum. Bias falls, since less is taken
 # from the critic. With the exact V there is no bias for any λ: each $A^{(n)}$ has the mean A(s,
 # a). With V = 0 and λ = 1 all rewards are added up and nothing is subtracted: REINFORCE. A small
 # bias remains, for what follows a time limit is then worth nothing.
@@ -392,6 +418,8 @@ for episodes in (8, 80, 800):  # variance falls as 1/N
         ]
         best[name] = lams[int(np.argmin(errors))]
     print(f"λ with the least error at {episodes:3} episodes:", best)
+    if episodes == 8:
+        assert best["V = 0"] <= 0.4
 assert best["exact V"] == 0 < best["V = 0"]
 assert all(found["exact V", lam][0] < 0.01 for lam in lams)
 assert found["V = 0", 0.0][0] > 0.2 > 0.1 > found["V = 0", 1.0][0]
@@ -399,9 +427,10 @@ assert found["V of the uniform policy", 0.0][0] > 3 * found["V of the uniform po
 for name in critics:
     assert found[name, 1.0][1] > 1.5 * found[name, 0.0][1]
 
-# %% [markdown] The exact critic has no bias, so λ = 0 is best, whatever the batch. For the others
-# it depends on N. With eight episodes the noise is larger than any bias, and even a critic that
-# knows nothing is best used at a small λ. Variance falls as 1/N with more episodes (and over many
+# %% [markdown]
+# The exact critic has no bias. Here its variance is least at λ = 0, so λ = 0 is best,
+# whatever the batch. For the others it depends on N. With eight episodes the noise is larger than any
+# bias, and here even a critic that knows nothing is best used at a small λ. Variance falls as 1/N with more episodes (and over many
 # updates it averages out). Bias stays. So the more data there are, the less should be taken from
 # a bad critic.
 #
@@ -444,7 +473,7 @@ for name, critic in critics.items():
 # $$E[\delta^2 \mid s] = \big(E[\delta \mid s]\big)^2 + \operatorname{Var}[\delta \mid s] .$$
 #
 # The first term is zero at the true V. The second is not, and it can be made smaller, by values of
-# the *next* states that are more alike than the truth. So minimising δ² makes V flat. (Sutton and
+# the *next* states that are more alike than the truth. So minimising δ² converges to values that are nearer to each other than the truth. (Sutton and
 # Barto discuss it as the naive residual-gradient algorithm, section 11.5.)
 #
 # **Exercise 4.** Write the loss: the mean over a replica's real steps, with the gradient through $V(s_t)$
@@ -514,13 +543,25 @@ print(f"{'exact V':28}", value.numpy().round(2))
 last = {name: (path[-100:].mean((0, 1)) - value.float()).norm() for name, path in fits.items()}
 assert last["target detached"] < 0.25 * last["gradient through the target"]
 
+many = simulate(mdp, pi, horizon=horizon, batches=1, episodes=50_000, seed=7)
+onehot = torch.nn.functional.one_hot
+after = onehot(many.next_obs, len(value)) * ~many.terminated.unsqueeze(-1)
+coefficients = (onehot(many.obs, len(value)) - gamma * after)[many.mask]  # δ = r − coefficients · V
+least = torch.linalg.lstsq(
+    coefficients, many.reward[many.mask].unsqueeze(-1), driver="gelsd"
+).solution.flatten()
+print(f"{'least mean of δ²':28}", least.numpy().round(2))
+naive = fits["gradient through the target"][-100:].mean((0, 1))
+assert torch.allclose(naive, least, atol=0.3)
+
 # %% [markdown]
 # Thin lines are seeds. The second critic is finished, and wrong.
 #
 # ### How good is a critic?
 #
 # The usual figure is the **explained variance**, 1 − Var(target − prediction) / Var(target), over
-# all real steps. 1 is a perfect critic, 0 is no better than a constant, and it can be negative.
+# all real steps. 1 is a perfect critic, 0 is no better than a constant, and it can be negative. (1 is
+# perfect up to a constant: V + 5 of Question 1 has the same figure, and a biased gradient.)
 #
 # **Exercise 5.** Write it.
 
@@ -562,6 +603,8 @@ for name, problem, policy in (("garnet", mdp, pi), ("corridor", corridor, coin))
     for kind, critic in (("exact V", exact), ("V + noise", exact + 0.3 * exact.std() * noise)):
         explained[name, kind] = explained_variance(critic[long.obs], returns, long.mask).item()
         print(f"{name:8} {kind:10} {explained[name, kind]:+.2f}")
+    lifted_by_5 = explained_variance(exact[long.obs] + 5, returns, long.mask).item()
+    assert abs(lifted_by_5 - explained[name, "exact V"]) < 1e-4
 assert 0 < explained["garnet", "exact V"] < 0.3
 assert explained["garnet", "exact V"] < explained["corridor", "V + noise"]
 assert explained["corridor", "V + noise"] < explained["corridor", "exact V"] < 0.9
@@ -601,19 +644,20 @@ always = torch.eye(2, dtype=torch.float64)
 for name, action in (("always spend", SPEND), ("always save", SAVE)):
     print(f"{name:12} V(s) =", exact_value(savings, always[action].expand(4, 2)).numpy().round(1))
 
-# %% [markdown] To save is worth far more from every state. We train a table as actor and a table
+# %% [markdown]
+# To save is worth far more from every state. We train a table as actor and a table
 # as critic, with your `gae`, in two ways that differ in one line. Ten seeds each; the policies'
 # true worth is computed, not sampled.
 
 
 # %%
-def train_saver(treat_as_terminal, iterations=150, seeds=10):
+def train_saver(treat_as_terminal, first_seed, iterations=150, seeds=10):
     """Worth of the policy [iterations, seeds], final V [seeds, n], and π(save|s) [seeds, n]."""
     theta = torch.zeros(seeds, 4, 2, dtype=torch.float64)
     v, s, worth = torch.zeros(seeds, 4), torch.arange(seeds).view(-1, 1, 1), []
     for i in range(iterations):
         pi = theta.softmax(-1).clamp(min=1e-6)
-        x = simulate(savings, pi, horizon=2, batches=seeds, episodes=16, seed=1000 + i)
+        x = simulate(savings, pi, horizon=2, batches=seeds, episodes=16, seed=first_seed + i)
         done = x.terminated | x.truncated if treat_as_terminal else x.terminated
         psi = gae(x.reward, v[s, x.obs], v[s, x.next_obs], done, x.truncated, x.mask, gamma, 0.9)
         theta = theta + 0.3 * score_gradients(x, psi, pi)
@@ -627,8 +671,8 @@ def train_saver(treat_as_terminal, iterations=150, seeds=10):
 
 
 results = {
-    "only terminated ends the value": train_saver(treat_as_terminal=False),
-    "terminated or truncated": train_saver(treat_as_terminal=True),
+    "only terminated ends the value": train_saver(treat_as_terminal=False, first_seed=1000),
+    "terminated or truncated": train_saver(treat_as_terminal=True, first_seed=2000),
 }
 fig, ax = plt.subplots(figsize=(7.5, 3.4))
 for k, (name, (worth, _, _)) in enumerate(results.items()):
@@ -645,8 +689,12 @@ right, wrong = (worth[-1] for worth, _, _ in results.values())
 assert right.min() > 1.2 * wrong.max()
 assert results["terminated or truncated"][2][:, 0].max() < 0.2
 
-# %% [markdown] All ten seeds of the one are above all ten of the other: if both were equally
-# good, that would happen with probability 2/184,756. The wrong critic believes that nothing lies
+assert math.comb(20, 10) == 184_756
+
+# %% [markdown]
+# All ten seeds of the one are above all ten of the other: if both were equally
+# good, that would happen with probability 2/184,756, which is two over the number of ways to choose
+# ten of twenty. (The two ways use different random numbers.) The wrong critic believes that nothing lies
 # beyond two steps, so state 0 never learns to save. The data were the same kind of data; the
 # mistake is in the bookkeeping.
 #
@@ -655,7 +703,7 @@ assert results["terminated or truncated"][2][:, 0].max() < 0.2
 #
 # <details><summary>Answer</summary>
 #
-# Less. V looks ahead about 1/(1 − γ) = 100 steps, so most states have no limit in view. And the
+# I would expect less. V looks ahead about 1/(1 − γ) = 100 steps, so most states have no limit in view. And the
 # action that is best is the same with and without what lies beyond: to keep the pole upright. The
 # critic is still wrong near the limit. It learns that good states are sometimes worth nothing, and
 # nothing in the observation says when. With a short limit, or a task in which what pays comes late,
@@ -671,9 +719,8 @@ assert results["terminated or truncated"][2][:, 0].max() < 0.2
 # %% [markdown]
 # ## LunarLander
 #
-# A lander is to come down on a pad, with three engines. Crashing costs 100, a good landing pays
-# 100 to
-# 140, and firing costs a little. An episode has some hundred steps, and a landing is rewarded at
+# A lander is to come down on a pad, with three engines. The way down to the pad is worth 100 to 140
+# in all, landing another 100, crashing −100, and firing costs a little. An episode has some hundred steps, and a landing is rewarded at
 # the end. This is where a critic pays.
 #
 # pgzoo's `actor-critic` is what this chapter derived: segments of running environments, V(s) by
@@ -717,7 +764,8 @@ run.film(seed=0, at=(0, 100), seconds=6)
 # What may be said: each of the five is better after training than in its first 6,000 steps, and the
 # interval above is that of their mean return. What may *not* be said: that this agent solves
 # LunarLander, or that it is better than another one. None of the five reached 200. Five seeds
-# allow an interval but hardly a test, and the order of two agents at 60,000 steps need not be their
+# against five allow an interval, and hardly a test: only a complete separation, with p = 2/252, is clear.
+# And the order of two agents at 60,000 steps need not be their
 # order at 600,000. Chapter 8 compares agents as it should be done.
 
 # %% [markdown]
@@ -725,7 +773,8 @@ run.film(seed=0, at=(0, 100), seconds=6)
 #
 # * The mean TD error of the exact V is the advantage. GAE is the exponentially weighted mean of
 #   n-step advantages, and a sum of TD errors with (γλ)^l.
-# * As a baseline a critic cannot bias the gradient. Where it stands in for rewards it can.
+# * As a baseline, a critic that was fitted on other data cannot bias the gradient. Where it stands in
+#   for rewards it can.
 # * λ trades that bias for variance. Which λ is best depends on the critic and on the batch.
 # * The critic's target is a number: detach it.
 # * Only `terminated` ends the value. `truncated` and the end of a row end the data, and a reset is

@@ -9,7 +9,7 @@ import torch
 from torch import Generator, Tensor
 
 from pgzoo.course.answer import Answer
-from pgzoo.course.chapters.baselines import PADDING
+from pgzoo.course.chapters.baselines import PADDING, REPLICAS
 from pgzoo.course.exercise import Exercise
 from pgzoo.course.expect import of_shape, same
 from pgzoo.course.padding import on_real_steps, ragged, real_steps_of, with_padding
@@ -22,25 +22,25 @@ ENDS = "a time limit or the end of a row ends the data, not the value"
 
 
 def _segments(g: Generator) -> Iterator[tuple[Tensor, ...]]:
-    """Rows of two episodes and a masked step between them, where numbers have no meaning.
+    """Rows of one to three episodes and a masked step between them, where numbers mean nothing.
 
-    The first episode of a row ends in a terminal state or by a time limit, the second one goes on
-    beyond the row's end, or ends with it.
+    The first row has two resets, the next two have one, any others none. An episode ends in a
+    terminal state or by a time limit; a row's last one goes on beyond the row's end, or ends with
+    it.
     """
     for rows, steps in ((4, 7), (3, 6), (5, 8)):
         shape = (2, rows, steps)
         at = torch.arange(steps)
         first = torch.randint(1, steps - 3, shape[:2], generator=g)
-        first[..., 0] = 2
+        first[..., 0] = 1
         terminal = torch.rand(shape[:2], generator=g) < 0.5
         terminal[..., 0], terminal[..., 1] = True, False
         last = at == first.unsqueeze(-1)
-        mask = at != first.unsqueeze(-1) + 1
+        last[:, 0, 4], last[:, 3:] = True, False
+        mask = torch.nn.functional.pad(~last[..., :-1], (1, 0), value=True)
         terminated, truncated = last & terminal.unsqueeze(-1), last & ~terminal.unsqueeze(-1)
-        truncated[:, 2, -1] = True  # the second episode of a row ends where the row does
-        reward, value, following = (
-            torch.randn(shape, generator=g, dtype=torch.float64) + level for level in (1, 4, 4)
-        )
+        truncated[:, 2, -1] = True  # an episode ends where the row does
+        reward, value, following = (torch.randn(shape, generator=g) + level for level in (1, 4, 4))
         goes_on = (mask & ~terminated & ~truncated)[..., :-1] & mask[..., 1:]
         following[..., :-1] = torch.where(goes_on, value[..., 1:], following[..., :-1])
         yield (
@@ -384,6 +384,16 @@ def _loss_truncated(answer: Answer, g: Generator) -> None:
     same(_loss(answer, *row, 0.5)[0], [4.0])
 
 
+@value_loss.property(
+    "with δ = 2, 2 in one row, and 0 and a masked step in the other: (4 + 4 + 0)/3 = 8/3"
+)
+def _steps_count_alike(answer: Answer, g: Generator) -> None:
+    reward = torch.tensor([[[2.0, 2.0], [0.0, 9.0]]])
+    mask = torch.tensor([[[True, True], [True, False]]])
+    zero, never = torch.zeros(1, 2, 2), torch.zeros(1, 2, 2, dtype=torch.bool)
+    same(_loss(answer, reward, zero, zero, never, never, mask, 0.5)[0], [8 / 3])
+
+
 @value_loss.property("the loss is the mean of δ² over a replica's real steps")
 def _loss_is_a_mean(answer: Answer, g: Generator) -> None:
     for segment in _discounted(g):
@@ -443,8 +453,8 @@ def _both_move(*s: Any) -> Tensor:
 def _predictions(g: Generator) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     for rows, steps in ((4, 5), (3, 6), (5, 4)):
         mask = ragged(g, 2, rows, steps=steps)
-        target = 5 * torch.randn(mask.shape, generator=g, dtype=torch.float64) + 3
-        noise = torch.randn(mask.shape, generator=g, dtype=torch.float64)
+        target = 5 * torch.randn(mask.shape, generator=g) + 3
+        noise = torch.randn(mask.shape, generator=g)
         yield with_padding(0.7 * target + noise + 4, mask), with_padding(target, mask), mask
 
 
@@ -488,6 +498,15 @@ def _explained_by_hand(answer: Answer, g: Generator) -> None:
     mask = torch.tensor([[[True, True], [True, False]]])
     target, prediction = torch.tensor([[[[0.0, 2.0], [4.0, 0.0]]], [[[0.0, 0.0], [4.0, 0.0]]]])
     same(_explained(answer, prediction, target, mask), [2 / 3])
+
+
+@explained_variance.property(REPLICAS)
+def _explained_apart(answer: Answer, g: Generator) -> None:
+    for prediction, target, mask in _predictions(g):
+        other = prediction.clone()
+        other[0] = 2 * other[0] + 1
+        before, after = (_explained(answer, p, target, mask)[1] for p in (prediction, other))
+        same(after, before, "the second replica's result, after a change of the first one's,")
 
 
 def _one_less(
