@@ -25,12 +25,12 @@
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
+import pgzoo_envs
 import torch
 from scipy import stats
 from scipy.optimize import brentq
 
 import pgzoo
-import pgzoo_envs
 from pgzoo import course, estimators
 from pgzoo.agents import AGENTS
 from pgzoo.agents.base import at_every_step
@@ -873,7 +873,8 @@ own_response.round(5)
 
 # %%
 of_right, of_wrong, *errors = (own_response[column] for column in columns)
-assert (of_right < -3 * errors[0]).all() and (of_wrong > 3 * errors[1]).all()
+assert (of_right < -3 * errors[0]).all()
+assert (of_wrong > 3 * errors[1]).all()
 for bias in (of_right, of_wrong):
     assert 1.4 < bias["N = 8"] / bias["N = 16"] < 2.2
     assert 5 < bias["N = 8"] / bias["N = 64"] < 9
