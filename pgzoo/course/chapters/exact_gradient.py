@@ -226,7 +226,7 @@ def _future_as_a_cost(p: Tensor, r: Tensor, pi: Tensor, gamma: float, horizon: i
 
 
 def _for_visits(g: Generator) -> Iterator[Args]:
-    for n, actions, horizon in _SIZES:
+    for n, actions, horizon in (*_SIZES, (2, 3, 1)):
         transition, _, start, pi = _process(g, n, actions)
         yield transition, start, pi, horizon
 

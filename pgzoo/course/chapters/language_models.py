@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from pgzoo.course.answer import Answer
 from pgzoo.course.exercise import Args, Exercise
-from pgzoo.course.expect import Wrong, numbers, of_shape, same
+from pgzoo.course.expect import Wrong, close, numbers, of_shape, same
 from pgzoo.course.padding import mask_of, with_padding
 
 PADDING = "padding belongs into no sum, no mean and no count"
@@ -71,13 +71,25 @@ def _units(answer: Answer, g: Generator) -> None:
         same(answer(5 * returns - 2, size, 0.0), numbers(answer(returns, size, 0.0)))
 
 
-@group_standardize.property("other groups' returns change nothing", mistake="other-groups-returns")
+@group_standardize.property(
+    "two groups in each of two rows: 1, 2, 6 and 10, 10, 40; 0, 1, 2 and 5, 7, 9",
+    mistake="other-groups-returns",
+)
+def _four_groups_by_hand(answer: Answer, g: Generator) -> None:
+    returns = torch.tensor([[1.0, 2.0, 6.0, 10.0, 10.0, 40.0], [0.0, 1.0, 2.0, 5.0, 7.0, 9.0]])
+    centered = torch.tensor([[-2.0, -1.0, 3.0, -1.0, -1.0, 2.0], [-1.0, 0.0, 1.0, -1.0, 0.0, 1.0]])
+    deviation = torch.tensor([[7.0, 3.0], [1.0, 1.0]]).sqrt().repeat_interleave(3, -1)
+    same(answer(returns, 3, 0.0), centered / deviation)
+
+
+@group_standardize.property(
+    "a group gives the same in the batch as alone", mistake="other-groups-returns"
+)
 def _groups_apart(answer: Answer, g: Generator) -> None:
     for returns, size, eps in _groups(g):
-        other = returns.clone()
-        other[:, size:] = 3 * other[:, size:] + 1
-        first = numbers(answer(returns, size, eps))[:, :size]
-        same(numbers(answer(other, size, eps))[:, :size], first)
+        groups = returns.reshape(-1, size)
+        alone = [numbers(answer(group[None], size, eps))[0] for group in groups]
+        same(answer(returns, size, eps), torch.stack(alone).view_as(returns))
 
 
 def _standardized(x: Tensor, eps: float, variance: Tensor) -> Tensor:
@@ -317,6 +329,12 @@ def _white(answer: Answer, g: Generator) -> None:
         same(real.var(), 1.0, "the variance")
 
 
+@whitened_returns.property("where nothing is earned, nothing is learned: zeros give zeros, not NaN")
+def _no_variance(answer: Answer, g: Generator) -> None:
+    for rewards, mask, gamma in _discounted(g):
+        same(answer(torch.zeros_like(rewards), mask, gamma), torch.zeros_like(rewards))
+
+
 @whitened_returns.property(
     "for a mean m and a deviation s > 0, m + s · result obeys G_t = r_t + γ G_{t+1}"
 )
@@ -534,27 +552,67 @@ def _depends(answer: Answer, g: Generator) -> None:
             raise Wrong("The gradient is zero: nothing in it depends on log π.")
 
 
-@kl_surrogate.property("Σ_a π(a) ∇ term(a) = ∇KL(π ‖ π_ref), over all actions of a state")
+def _three_tokens(g: Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """A policy's and a reference's log-probabilities of three tokens, and ∇KL by the logits."""
+    log_prob, reference = (_normal(g, 3).log_softmax(-1) for _ in range(2))
+    pi, log_ratio = log_prob.exp(), log_prob - reference
+    return log_prob, reference, pi * (log_ratio - (pi * log_ratio).sum())
+
+
+def _over_all_batches(answer: Answer, log_prob: Tensor, reference: Tensor) -> tuple[Tensor, Tensor]:
+    """Slopes of all batches of 2 × 2 tokens, ``[A⁴, 2, 2]``, and the expected gradient ``[A]``.
+
+    So a term may well depend on the other tokens' samples.
+    """
+    actions = torch.arange(len(log_prob))
+    tokens = torch.cartesian_prod(*[actions] * 4).view(-1, 2, 2)
+    slopes = torch.stack([numbers(_slope(answer, log_prob[a], reference[a])) for a in tokens])
+    chance = log_prob[tokens].sum((1, 2)).exp()[:, None, None, None]
+    score = torch.eye(len(log_prob))[tokens] - log_prob.exp()
+    return slopes, (chance * slopes[..., None] * score).sum(0).mean((0, 1))
+
+
+@kl_surrogate.property(
+    "where a baseline is subtracted, the whole of ∇KL is left, not (K − 1)/K of it",
+    mistake="own-sample-in-baseline",
+)
+def _no_own_sample(answer: Answer, g: Generator) -> None:
+    log_prob, reference, gradient = _three_tokens(g)
+    slopes, found = _over_all_batches(answer, log_prob, reference)
+    centered = slopes.sum((1, 2)).abs().max() < 1e-4 * slopes.abs().max()
+    for share in (1 / 2, 3 / 4):  # of two tokens, and of four
+        if centered and bool(close(found, share * gradient).all()):
+            raise Wrong(f"The expected gradient is {share} ∇KL(π ‖ π_ref).")
+
+
+@kl_surrogate.property(
+    "averaged over batches of 2 × 2 tokens sampled from π, the terms' mean has the gradient "
+    "∇KL(π ‖ π_ref)"
+)
 def _gradient_of_kl(answer: Answer, g: Generator) -> None:
-    for log_prob, reference in _two_policies(g):
-        pi = log_prob.exp()
-        found = _expected_gradient(pi, _slope(answer, log_prob, reference))
-        if not found.abs().max() > 1e-6:
-            raise Wrong(
-                "The expected gradient is zero: E[∇log π] = 0, so a constant weight on ∇log π "
-                "has no direction."
-            )
-        same(found, _expected_gradient(pi, log_prob - reference), "the expected gradient")
-
-
-def _expected_gradient(pi: Tensor, weight: Tensor) -> Tensor:
-    """E[w ∇log π] of a softmax, with respect to its logits."""
-    return pi * (weight - (pi * weight).sum(-1, keepdim=True))
+    log_prob, reference, gradient = _three_tokens(g)
+    _, found = _over_all_batches(answer, log_prob, reference)
+    if not found.abs().max() > 1e-6:
+        raise Wrong(
+            "The expected gradient is zero: E[∇log π] = 0, so a constant weight on ∇log π "
+            "has no direction."
+        )
+    same(found, gradient, "the expected gradient")
 
 
 @kl_surrogate.twin("wrong-sign")
 def _minus_k2(log_prob: Tensor, reference: Tensor) -> Tensor:
     return -(log_prob - reference).square() / 2
+
+
+@kl_surrogate.twin(
+    "own-sample-in-baseline",
+    says="The mean that was subtracted from log π − log π_ref contains the token's own.",
+    why="A baseline may depend on other tokens' samples only: E[b ∇log π] = 0 needs it.",
+)
+def _less_mean_of_response(log_prob: Tensor, reference: Tensor) -> Tensor:
+    weight = (log_prob - reference).detach()
+    return (weight - weight.mean(-1, keepdim=True)) * log_prob
 
 
 @kl_surrogate.twin(

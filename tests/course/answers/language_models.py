@@ -137,6 +137,11 @@ def score_function_of_kl(log_prob, ref_log_prob):
     return (log_prob - ref_log_prob).detach() * log_prob
 
 
+def less_the_batch_mean(log_prob, ref_log_prob):
+    k1 = (log_prob - ref_log_prob).detach()
+    return (k1 - k1.mean()) * log_prob
+
+
 # --------------------------------------------------------------------------------- aggregate_loss
 
 
@@ -205,6 +210,7 @@ WRONG = {
     },
     "kl_surrogate": {
         "wrong-sign": lambda p, ref: (ref - p).detach() * p,
+        "own-sample-in-baseline": less_the_batch_mean,
         "inverted-ratio": lambda p, ref: (ref - p).expm1() + p - ref,
         "gradient-through-psi": lambda p, ref: (p - ref) * p,
     },
@@ -270,9 +276,15 @@ ELSEWHERE = {
         ),
     },
     "kl_surrogate": {
-        "there are no rewards": (*_NO_VALUES, *_NO_DISCOUNT, *_NO_BASELINE),
+        "there are no rewards": (*_NO_VALUES, *_NO_DISCOUNT, "other-groups-returns"),
+        "a mean of other tokens, by whatever divided, is a baseline without bias": (
+            "leave-one-out-without-factor",
+        ),
+        "the mean over a response's tokens has the own one in it: own-sample-in-baseline": (
+            "mean-over-time",
+        ),
         "every token has a term of its own": (
-            *_NO_TIME,
+            "whitening-within-episode",
             "missing-mask",
             "sum-for-mean",
             "mean-for-sum",
