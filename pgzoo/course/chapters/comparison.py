@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from itertools import permutations
 
 import torch
 from torch import Generator, Tensor
@@ -79,10 +80,24 @@ def _runs_twice(answer: Answer, g: Generator) -> None:
     same(answer(torch.cat([returns, returns]), torch.cat([mask, mask])), answer(returns, mask))
 
 
-@final_return.property("runs of means 1, 2, 4, 6 and 100 have the interquartile mean 4")
-def _five_runs(answer: Answer, g: Generator) -> None:
-    returns = torch.tensor([[6.0, 6.0], [1.0, 1.0], [3.0, 5.0], [100.0, 100.0], [0.0, 4.0]])
-    same(answer(returns, torch.ones(5, 2, dtype=torch.bool)), 4.0)
+KNOWN = (
+    ((0, 1, 2, 3, 5, 8, 13, 100), 4.5),
+    ((0, 1, 2, 3, 5, 8, 13, 21, 34, 55), 52 / 6),
+    ((0, 1, 2, 4, 8, 16, 32), 6.2),
+    ((1, 2, 6), 3.0),
+)
+"""Runs and their interquartile means: skewed, so that no other share left out gives the same."""
+
+
+@final_return.property(
+    "runs of means 0, 1, 2, 3, 5, 8, 13, 100 have the interquartile mean 4.5, and others theirs: "
+    "of n runs n // 4 are left out at either end, and the rest is averaged"
+)
+def _known(answer: Answer, g: Generator) -> None:
+    for runs, middle in KNOWN:
+        level = torch.tensor(runs, dtype=DOUBLE)[torch.randperm(len(runs), generator=g)]
+        returns = torch.stack([level - 1, level + 1], -1)
+        same(answer(returns, torch.ones(len(runs), 2, dtype=torch.bool)), middle)
 
 
 @final_return.property("the best and the worst quarter of the runs may be as good or bad as ever")
@@ -206,6 +221,28 @@ def _all_deals(answer: Answer, g: Generator) -> None:
     same(answer(torch.tensor([1.0, 2.0]), torch.tensor([3.0, 4.0]), deals), 2 / 6)
 
 
+@permutation_p_value.property(
+    "means are compared, whatever the spread: 5 and 2.5, dealt to 3.5 and 5.5"
+)
+def _means(answer: Answer, g: Generator) -> None:
+    a, b = torch.tensor([0.0, 6.0, 6.0, 8.0]), torch.tensor([5.0, 0.0])
+    same(answer(a, b, torch.tensor([[5, 1, 3, 0, 4, 2]])), 1 / 2)
+
+
+@permutation_p_value.property("a's own runs in another order are as extreme, in spite of rounding")
+def _reordered(answer: Answer, g: Generator) -> None:
+    a = torch.tensor([6.1, 8.8, 9.2, 7.3], dtype=DOUBLE)
+    b = torch.tensor([1.6, 6.6, 4.2, 4.6], dtype=DOUBLE)
+    orders = list(permutations(range(4)))[1:]
+    same(answer(a, b, torch.tensor([[*order, 4, 5, 6, 7] for order in orders])), 1.0)
+
+
+@permutation_p_value.property("a deal that is less extreme by 0.0001 does not count")
+def _nearly(answer: Answer, g: Generator) -> None:
+    a, b = torch.tensor([2.0, 4.0], dtype=DOUBLE), torch.tensor([0.0, 1.9999], dtype=DOUBLE)
+    same(answer(a, b, torch.tensor([[3, 1, 0, 2]])), 1 / 2)  # 1.99995 against 2.00005
+
+
 @permutation_p_value.property("what was seen counts as a deal: p is never below 1 / (1 + deals)")
 def _never_zero(answer: Answer, g: Generator) -> None:
     a, b = 100 + _normal(g, 4), _normal(g, 5)
@@ -298,6 +335,13 @@ def _two_estimates(answer: Answer, g: Generator) -> None:
 
 
 @relative_variance.property(
+    "the mean's noise is taken out of ‖mean‖²: of (5, 1), (5, −1) it is 1/12"
+)
+def _noise_alone(answer: Answer, g: Generator) -> None:
+    same(answer(torch.tensor([[5.0, 1.0], [5.0, -1.0]])), 2 / (25 - 2 / 2))
+
+
+@relative_variance.property(
     "of m + d and m − d, k times each, it is v / (‖m‖² − v / (2k)), with v = 2k ‖d‖² / (2k − 1)"
 )
 def _pairs(answer: Answer, g: Generator) -> None:
@@ -387,6 +431,15 @@ def _four_runs(answer: Answer, g: Generator) -> None:
     same(answer(steps, solved, 10.0), 0.75)
 
 
+@share_unsolved.property(
+    "steps 10, 10, 20, 20, 30, solved, solved, solved, stopped, stopped: by 25 (1 − 2/5)(1 − 1/3)"
+)
+def _ties(answer: Answer, g: Generator) -> None:
+    steps = torch.tensor([10.0, 20.0, 10.0, 20.0, 30.0])
+    solved = torch.tensor([True, False, True, True, False])
+    same(answer(steps, solved, 25.0), 0.4)
+
+
 @share_unsolved.property("it is 1 where no run has solved it yet")
 def _none_solved(answer: Answer, g: Generator) -> None:
     for steps, solved, _ in _runs(g):
@@ -473,16 +526,25 @@ def _weight_shape(answer: Answer, g: Generator) -> None:
         of_shape(answer(returns, lengths, size, method), returns.shape)
 
 
-@method_weight.property("reinforce: of returns 6 and 8 in a batch of two, 3 and 4")
+TWO_GROUPS = (
+    torch.tensor([[1.0, 2.0, 6.0, 10.0, 10.0, 40.0], [0.0, 1.0, 2.0, 5.0, 7.0, 9.0]]),
+    torch.tensor([[5, 9, 2, 3, 4, 7]] * 2),
+    3,
+)
+"""Returns and lengths of two replicas, two groups each: N is not K, and groups differ."""
+
+
+@method_weight.property("reinforce: of returns 1, 2, 6, 10, 10, 40 in a batch of six, a sixth each")
 def _reinforce(answer: Answer, g: Generator) -> None:
-    returns, lengths = torch.tensor([[6.0, 8.0]]), torch.tensor([[5, 9]])
-    same(answer(returns, lengths, 2, "reinforce"), [[3.0, 4.0]])
+    same(answer(*TWO_GROUPS, "reinforce"), TWO_GROUPS[0] / 6)
 
 
-@method_weight.property("rloo: of one group with returns 1, 2, 6: −1, −0.5, 1.5")
+@method_weight.property(
+    "rloo: of groups 1, 2, 6 and 10, 10, 40 in a batch of six: (−3, −1.5, 4.5, −15, −15, 30) / 6"
+)
 def _rloo(answer: Answer, g: Generator) -> None:
-    returns, lengths = torch.tensor([[1.0, 2.0, 6.0]]), torch.tensor([[5, 9, 2]])
-    same(answer(returns, lengths, 3, "rloo"), [[-1.0, -0.5, 1.5]])
+    psi = torch.tensor([[-3.0, -1.5, 4.5, -15.0, -15.0, 30.0], [-1.5, 0.0, 1.5, -3.0, 0.0, 3.0]])
+    same(answer(*TWO_GROUPS, "rloo"), psi / 6)
 
 
 @method_weight.property("dr-grpo is (K − 1)/K of rloo")
