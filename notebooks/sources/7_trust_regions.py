@@ -733,8 +733,9 @@ verdict = pgzoo.compare(labels, reuse=[r.path for r in runs.values()], **common)
 ends = verdict.table[["iqm", "iqm_low", "iqm_high"]]
 assert ends.iqm_low["ppo:epochs=10"] > ends.iqm_high["ppo:epochs=1"]
 loosest = "ppo:epochs=10,clip=0.99"
-assert (ends.iqm_low[["ppo:epochs=4", "ppo:epochs=10"]] > ends.iqm_high[loosest]).all()
-assert ends.iqm["ppo:epochs=1"] > ends.iqm[loosest]
+for better in ("ppo", "ppo:epochs=10"):  # 4 epochs are the default
+    assert any(v.startswith(f"{better} ends higher than {loosest}:") for v in verdict.verdicts)
+assert ends.iqm["ppo:epochs=1"] > ends.iqm[loosest]  # no more than that is decided
 assert np.sum(np.less(loose.summary["eval_mean"], 400)) > 5
 print("\n".join(v for v in verdict.verdicts if "higher" in v))
 ends.round(1)
