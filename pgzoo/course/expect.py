@@ -48,6 +48,17 @@ def of_shape(value: Any, shape: Sequence[int], what: str = "the result") -> Tens
     return found
 
 
+def pair(value: Any, names: str) -> tuple[Any, Any]:
+    """Two results, as a tuple, a list, or a tensor or array whose first axis holds the two.
+
+    Raises:
+        Wrong: for anything else; ``names`` says what was asked for.
+    """
+    if isinstance(value, (tuple, list, Tensor, np.ndarray)) and len(value) == 2:
+        return value[0], value[1]
+    raise Wrong(f"Expected two results, ({names}); got {type(value).__name__}.")
+
+
 def same(value: Any, expected: Any, what: str = "the result") -> None:
     """Two values agree, to a ten-thousandth of the expected ones' size.
 

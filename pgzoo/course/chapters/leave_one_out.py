@@ -11,7 +11,7 @@ from torch import Generator, Tensor
 
 from pgzoo.course.answer import Answer
 from pgzoo.course.exercise import Args, Exercise
-from pgzoo.course.expect import Wrong, numbers, of_shape, same
+from pgzoo.course.expect import Wrong, numbers, of_shape, pair, same
 from pgzoo.course.padding import mask_of, ragged, with_padding
 from pgzoo.lab import exact_gradient, mdps, score_gradients, simulate
 from pgzoo.policies.networks import Table
@@ -24,8 +24,8 @@ PADDING = "0 · NaN is NaN"
 
 def _returns(g: Generator) -> Iterator[Args]:
     for groups, size in ((2, 3), (3, 2), (1, 5), (2, 4)):
-        level = 10 * torch.randn(1, groups, 1, generator=g, dtype=torch.float64)
-        noise = torch.randn(2, groups, size, generator=g, dtype=torch.float64)
+        level = 10 * torch.randn(1, groups, 1, generator=g)
+        noise = torch.randn(2, groups, size, generator=g)
         yield (level + noise).flatten(1), size
 
 
@@ -92,8 +92,12 @@ def _level(answer: Answer, g: Generator) -> None:
 @leave_one_out.property("a group's advantages add up to zero")
 def _zero_sum(answer: Answer, g: Generator) -> None:
     for returns, size in _returns(g):
-        total = _grouped(of_shape(answer(returns, size), returns.shape), size).sum(-1)
-        same(total, torch.zeros_like(total), "the sum over a group")
+        _adds_up_to_zero(_grouped(of_shape(answer(returns, size), returns.shape), size))
+
+
+def _adds_up_to_zero(group: Tensor) -> None:
+    """The sum of ``[S, G, K]`` over K, up to the rounding of its parts."""
+    same(group[..., 1:].sum(-1), -group[..., 0], "the sum of a group but its first member")
 
 
 def _first(value: Any, group_size: int) -> Tensor:
@@ -137,7 +141,7 @@ def _over_the_batch(returns: Tensor, group_size: int) -> Tensor:
 
 def _returns_and_scores(g: Generator) -> Iterator[Args]:
     for returns, size in _returns(g):
-        yield returns, torch.randn(*returns.shape, 3, generator=g, dtype=torch.float64), size
+        yield returns, torch.randn(*returns.shape, 3, generator=g), size
 
 
 pairwise_gradient = Exercise(
@@ -240,8 +244,8 @@ def _pairs_of_all_rows(returns: Tensor, scores: Tensor, group_size: int) -> Tens
 
 def _several_groups(g: Generator) -> Iterator[Args]:
     for groups, size in ((2, 3), (3, 2), (4, 4)):
-        level = 5 * torch.randn(2, groups, 1, generator=g, dtype=torch.float64)
-        noise = torch.randn(2, groups, size, generator=g, dtype=torch.float64)
+        level = 5 * torch.randn(2, groups, 1, generator=g)
+        noise = torch.randn(2, groups, size, generator=g)
         yield (level + noise).flatten(1), size
 
 
@@ -256,7 +260,7 @@ between_within_variance = Exercise(
 
 @between_within_variance.property("the groups (1, 3) and (6, 10) give 15.5 between and 5 within")
 def _two_groups_by_hand(answer: Answer, g: Generator) -> None:
-    between, within = _two(answer(torch.tensor([[1.0, 3.0, 6.0, 10.0]]), 2))
+    between, within = _both(answer, torch.tensor([[1.0, 3.0, 6.0, 10.0]]), 2)
     same(within, [5.0], "within")
     same(between, [15.5], "between")
 
@@ -264,7 +268,7 @@ def _two_groups_by_hand(answer: Answer, g: Generator) -> None:
 @between_within_variance.property("both results have one number for each replica, [S]")
 def _two_shapes(answer: Answer, g: Generator) -> None:
     for returns, size in _several_groups(g):
-        for value, name in zip(_two(answer(returns, size)), ("between", "within"), strict=True):
+        for value, name in zip(_both(answer, returns, size), ("between", "within"), strict=True):
             of_shape(value, returns.shape[:1], name)
 
 
@@ -275,38 +279,43 @@ def _levels_and_within(answer: Answer, g: Generator) -> None:
     for returns, size in _several_groups(g):
         moved = returns.clone()
         moved[:, :size] += 20.0
-        same(_two(answer(moved, size))[1], _two(answer(returns, size))[1], "within")
+        same(_both(answer, moved, size)[1], _both(answer, returns, size)[1], "within")
 
 
 @between_within_variance.property("returns twice as large have variances four times as large")
 def _variances_scale(answer: Answer, g: Generator) -> None:
     for returns, size in _several_groups(g):
-        same(answer(2 * returns, size), [4 * numbers(v) for v in _two(answer(returns, size))])
+        for found, before in zip(
+            _both(answer, 2 * returns, size), _both(answer, returns, size), strict=True
+        ):
+            same(found, 4 * numbers(before))
 
 
 @between_within_variance.property(
-    "over 10,000 batches, the mean of both is what the returns were drawn with"
+    "over 10,000 batches, the mean of both is what the returns were drawn with; if all starts are "
+    "alike, between is 0 in the mean, and so has to be negative now and then"
 )
 def _variances_unbiased(answer: Answer, g: Generator) -> None:
-    for groups, size in ((3, 2), (4, 3)):
-        level = 2 * torch.randn(10_000, groups, 1, generator=g)
-        noise = torch.randn(10_000, groups, size, generator=g)
-        found = _two(answer((level + noise).flatten(1), size))
-        for value, name, true in zip(found, ("between", "within"), (4.0, 1.0), strict=True):
-            estimates = of_shape(value, [10_000], name)
-            error = estimates.std() / 100
-            if not abs(estimates.mean() - true) < 5 * error:
-                raise Wrong(
-                    f"Expected {name} to be {true:g} in the mean, for groups of {size}; got "
-                    f"{estimates.mean():.3g} ± {error:.1g}."
-                )
+    for scale in (2.0, 0.0):
+        for groups, size in ((3, 2), (4, 3)):
+            level = scale * torch.randn(10_000, groups, 1, generator=g)
+            noise = torch.randn(10_000, groups, size, generator=g)
+            between, within = _both(answer, (level + noise).flatten(1), size)
+            _in_the_mean(between, scale**2, f"between, for groups of {size},")
+            _in_the_mean(within, 1.0, f"within, for groups of {size},")
 
 
-def _two(value: Any) -> tuple[Any, Any]:
-    """A pair of values."""
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise Wrong(f"Expected two results, (between, within); got {type(value).__name__}.")
-    return value[0], value[1]
+def _in_the_mean(value: Any, true: float, what: str) -> None:
+    estimates = of_shape(value, [10_000], what)
+    error = estimates.std() / 100
+    if not abs(estimates.mean() - true) < 5 * error:
+        raise Wrong(
+            f"Expected {what} to be {true:g} in the mean; got {estimates.mean():.3g} ± {error:.1g}."
+        )
+
+
+def _both(answer: Answer, returns: Tensor, group_size: int) -> tuple[Any, Any]:
+    return pair(answer(returns, group_size), "between, within")
 
 
 @between_within_variance.twin(
@@ -342,7 +351,7 @@ def _variance_of_all_rows(returns: Tensor, group_size: int) -> tuple[Tensor, Ten
 def _ragged(g: Generator) -> Iterator[Args]:
     """Returns-to-go of episodes of different lengths; what stands in the padding is no return."""
     for groups, size, steps in ((2, 3, 4), (3, 2, 5), (1, 4, 6)):
-        returns = 3 + torch.randn(2, groups * size, steps, generator=g, dtype=torch.float64)
+        returns = 3 + torch.randn(2, groups * size, steps, generator=g)
         yield returns * 4, ragged(g, 2, groups * size, steps=steps), size
 
 
@@ -419,8 +428,7 @@ def _steps_apart(answer: Answer, g: Generator) -> None:
 def _steps_zero_sum(answer: Answer, g: Generator) -> None:
     for returns, mask, size in _ragged(g):
         first = of_shape(answer(returns, mask, size), mask.shape)[..., 0]
-        total = _grouped(first, size).sum(-1)
-        same(total, torch.zeros_like(total), "the sum at the first step")
+        _adds_up_to_zero(_grouped(first, size))
 
 
 def _members(returns: Tensor, mask: Tensor, group_size: int) -> tuple[Tensor, Tensor]:
@@ -586,6 +594,18 @@ def _psi_groups_apart(answer: Answer, g: Generator) -> None:
         psi = of_shape(answer(t, gamma), t.mask.shape, "Ψ")
         changed = of_shape(others, t.mask.shape, "Ψ")
         same(_first(changed, t.group_size)[first], _first(psi, t.group_size)[first], "Ψ")
+
+
+@rloo_psi.property(
+    "what one replica earns changes nothing in another", mistake="other-groups-returns"
+)
+def _psi_replicas_apart(answer: Answer, g: Generator) -> None:
+    for t, gamma in _episodes(g):
+        reward = t.reward.clone()
+        reward[0] *= -3.0
+        others = of_shape(answer(dataclasses.replace(t, reward=reward), gamma), t.mask.shape, "Ψ")
+        psi = of_shape(answer(t, gamma), t.mask.shape, "Ψ")
+        same(others[1:][t.mask[1:]], psi[1:][t.mask[1:]], "Ψ")
 
 
 @rloo_psi.property("if every first reward of a group is higher by one, nothing changes")

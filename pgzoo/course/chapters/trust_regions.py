@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,8 +11,8 @@ from torch import Generator, Tensor
 
 from pgzoo.course.answer import Answer
 from pgzoo.course.exercise import Args, Exercise
-from pgzoo.course.expect import Wrong, of_shape, same
-from pgzoo.course.padding import ragged, with_padding
+from pgzoo.course.expect import Wrong, of_shape, pair, same
+from pgzoo.course.padding import mask_of, ragged, with_padding
 
 CLIP = 0.2
 BELOW = "the new policy stands above, and the policy that acted below"
@@ -21,24 +22,18 @@ WAY_BACK = "It is flat where the policy has already moved far"
 DESCENT = "The optimiser descends"
 
 
-def _two(value: Any, names: str) -> tuple[Any, Any]:
-    if not isinstance(value, (tuple, list)) or len(value) != 2:
-        raise Wrong(f"Expected two results, ({names}); got {type(value).__name__}.")
-    return value[0], value[1]
-
-
 def _shapes() -> Iterator[tuple[int, ...]]:
     yield from ((2, 3, 4), (1, 4, 3), (2, 2, 5))
 
 
 def _log_probs(g: Generator, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
     """Of taken actions, under the new and the old policy; ratios of 0.5 to 2."""
-    old = -0.3 - torch.rand(shape, generator=g, dtype=torch.float64)
-    return old + 0.5 * torch.randn(shape, generator=g, dtype=torch.float64).clamp(-1.4, 1.4), old
+    old = -0.3 - torch.rand(shape, generator=g)
+    return old + 0.5 * torch.randn(shape, generator=g).clamp(-1.4, 1.4), old
 
 
 def _normal(g: Generator, shape: tuple[int, ...]) -> Tensor:
-    return torch.randn(shape, generator=g, dtype=torch.float64)
+    return torch.randn(shape, generator=g)
 
 
 def _least(ratio: Tensor, psi: Tensor, clip: float) -> Tensor:
@@ -106,7 +101,7 @@ def _ratio_changes_measure(answer: Answer, g: Generator) -> None:
 
 
 def _ratios(answer: Answer, new: Tensor, old: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-    ratio, weight = _two(answer(new, old, mask), "ratio, weight")
+    ratio, weight = pair(answer(new, old, mask), "ratio, weight")
     return of_shape(ratio, mask.shape, "ratio"), of_shape(weight, mask.shape[:-1], "weight")
 
 
@@ -266,7 +261,7 @@ def _weight_is_slope(answer: Answer, g: Generator) -> None:
     for ratio, psi, clip in _weight_cases(g):
         near_edge = ((ratio - 1).abs() - clip).abs() < 1e-3
         ratio = torch.where(near_edge, 1.0, ratio)
-        up, down = (_least(ratio * (1 + s), psi, clip) for s in (step, -step))
+        up, down = (_least(ratio.double() * (1 + s), psi, clip) for s in (step, -step))
         same(answer(ratio, psi, clip), (up - down) / (2 * step))
 
 
@@ -340,6 +335,19 @@ def _distance_padding(answer: Answer, g: Generator) -> None:
             same(found, wanted)
 
 
+@how_far.property(
+    "all real steps count alike: for ρ = (2, 2) in one row and 0.5 in another of one step, and "
+    "Ψ = 1, the KL is (2(1 − log 2) + log 2 − 0.5)/3 and clipping bites at two of three steps",
+    mistake="mean-for-sum",
+)
+def _distance_rows(answer: Answer, g: Generator) -> None:
+    old, mask = torch.full((1, 2, 2), -2.0), mask_of([[2, 1]])
+    new = old + torch.tensor([[[2.0, 2.0], [0.5, 2.0]]]).log()
+    kl, clipped = _distances(answer, new, old, torch.ones(1, 2, 2), mask, CLIP)
+    same(kl, [(1.5 - math.log(2)) / 3], "the KL")
+    same(clipped, [2 / 3], "the clipped share")
+
+
 @how_far.property("rows twice over change nothing", mistake="sum-for-mean")
 def _distance_twice(answer: Answer, g: Generator) -> None:
     for *tensors, clip in _distance_cases(g):
@@ -369,7 +377,7 @@ def _distance_exact(answer: Answer, g: Generator) -> None:
 
 
 def _distances(answer: Answer, *args: Any) -> list[Tensor]:
-    found = _two(answer(*args), "kl, clipped")
+    found = pair(answer(*args), "kl, clipped")
     replicas = args[0].shape[:1]
     return [of_shape(x, replicas, n) for x, n in zip(found, ("kl", "clipped"), strict=True)]
 
@@ -419,6 +427,19 @@ def _distance_summed(
 
 
 @how_far.twin(
+    "mean-for-sum", says="Every row's steps were averaged first, and then the rows' means."
+)
+def _distance_by_row(
+    new: Tensor, old: Tensor, psi: Tensor, mask: Tensor, clip: float
+) -> tuple[Tensor, Tensor]:
+    bites = _bites((new - old).exp(), psi, clip).double()
+    kl, clipped = (
+        (torch.where(mask, x, 0).sum(-1) / mask.sum(-1)).mean(-1) for x in (_k3(new, old), bites)
+    )
+    return kl, clipped
+
+
+@how_far.twin(
     "wrong-clip-side",
     says="Steps were counted wherever ρ is outside 1 ± ε, whatever the sign of Ψ.",
     read=WAY_BACK,
@@ -445,11 +466,11 @@ def _of_action(logits: Tensor, action: Tensor) -> Tensor:
 
 
 def _loss(answer: Answer, *args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    """Value, and gradients by logits and Ψ at the real steps."""
+    """Value, and gradients by logits everywhere, and by Ψ at the real steps."""
     mask = args[4]
     value, slopes = answer.derivatives(*args, of=(0, 3))
     by_logits, by_psi = (of_shape(x, args[i].shape) for x, i in zip(slopes, (0, 3), strict=True))
-    return of_shape(value, [], "the loss"), by_logits[mask], by_psi[mask]
+    return of_shape(value, [], "the loss"), by_logits, by_psi[mask]
 
 
 ppo_loss = Exercise(
@@ -477,17 +498,21 @@ def _loss_constant(answer: Answer, g: Generator) -> None:
 
 
 @ppo_loss.property(
-    "what stands in the padding changes nothing, be it NaN (0 · NaN is NaN: take the real steps "
-    "alone, or torch.where(mask, …, 0))",
+    "what stands in the padding changes nothing, be it NaN, not in the gradient either (0 · NaN is "
+    "NaN, also backwards: take the real steps alone, or torch.where(mask, …, 0) before exp)",
     mistake="missing-mask",
     read=PADDING,
 )
 def _loss_padding(answer: Answer, g: Generator) -> None:
     for logits, action, old, psi, mask, clip in _loss_cases(g):
         padded = [with_padding(x, mask) for x in (old, psi)]
-        found = _loss(answer, logits, action, *padded, mask, clip)
-        for a, b in zip(found, _loss(answer, logits, action, old, psi, mask, clip), strict=True):
-            same(a, b, "the loss, or its gradient at the real steps,")
+        value, by_logits, by_psi = _loss(answer, logits, action, *padded, mask, clip)
+        plain = _loss(answer, logits, action, old, psi, mask, clip)
+        same(value, plain[0], "the loss")
+        same(by_logits[mask], plain[1][mask], "the gradient by the logits at the real steps")
+        nothing = torch.zeros_like(by_logits[~mask])
+        same(by_logits[~mask], nothing, "the gradient by the logits in the padding")
+        same(by_psi, plain[2], "the gradient by Ψ at the real steps")
 
 
 @ppo_loss.property("rows twice over change nothing", mistake="sum-for-mean")
@@ -498,14 +523,24 @@ def _loss_twice(answer: Answer, g: Generator) -> None:
 
 
 @ppo_loss.property(
-    "one step with log ρ = log 1.5 has the loss −1.2 for Ψ = 1 and 1.5 for Ψ = −1",
+    "one step with ρ = 1.5 has the loss −1.2 for Ψ = 1 and 1.5 for Ψ = −1; with ρ = 0.5, −0.5 and "
+    "0.8; its gradient by the logits is −w(1(a = b) − π(b|s)) with w = 0, −1.5 and 0.5, 0",
     mistake="wrong-clip-side",
 )
 def _loss_by_hand(answer: Answer, g: Generator) -> None:
-    logits, action = torch.tensor([[[0.6, 0.3, 0.1]]]).log(), torch.tensor([[0]])
-    old, there = torch.tensor([[0.4]]).log(), torch.tensor([[True]])
-    for psi, loss in ((1.0, -1.2), (-1.0, 1.5)):
-        same(answer(logits, action, old, torch.tensor([[psi]]), there, CLIP), loss, "the loss")
+    pi, there = torch.tensor([0.6, 0.3, 0.1]), torch.tensor([[True]])
+    logits = pi.log().view(1, 1, 3)
+    for chosen, before, psi, loss, weight in (
+        (0, 0.4, 1.0, -1.2, 0.0),  # ρ = 0.6/0.4
+        (0, 0.4, -1.0, 1.5, -1.5),
+        (1, 0.6, 1.0, -0.5, 0.5),  # ρ = 0.3/0.6
+        (1, 0.6, -1.0, 0.8, 0.0),
+    ):
+        action, old = torch.tensor([[chosen]]), torch.tensor([[before]]).log()
+        value, slope, _ = _loss(answer, logits, action, old, torch.tensor([[psi]]), there, CLIP)
+        same(value, loss, "the loss")
+        score = torch.nn.functional.one_hot(action, 3) - pi
+        same(slope, -weight * score, "the gradient by the logits")
 
 
 @ppo_loss.property(
@@ -517,7 +552,7 @@ def _loss_gradient(answer: Answer, g: Generator) -> None:
         old = _of_action(logits, action)
         _, slope, _ = _loss(answer, logits, action, old, psi, mask, clip)
         score = torch.nn.functional.one_hot(action, 3) - logits.softmax(-1)
-        same(slope, -(psi.unsqueeze(-1) * score)[mask] / mask.sum(), "the gradient")
+        same(slope[mask], -(psi.unsqueeze(-1) * score)[mask] / mask.sum(), "the gradient")
 
 
 def _surrogate(new: Tensor, old: Tensor, psi: Tensor, mask: Tensor, clip: float) -> Tensor:

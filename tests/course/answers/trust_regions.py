@@ -66,6 +66,13 @@ def distances(new, old, psi, mask, clip, bites=bites, mean=np.mean, log_sign=1):
     return np.array(kl), np.array(clipped)
 
 
+def distances_by_rows(new, old, psi, mask, clip):
+    rows = [
+        distances(*(x[:, [n]] for x in (new, old, psi, mask)), clip) for n in range(mask.shape[1])
+    ]
+    return tuple(np.mean(values, axis=0) for values in zip(*rows, strict=True))
+
+
 def loss(logits, action, old, psi, mask, clip, surrogate=bounded, mean=torch.mean):
     """Of the real steps alone."""
     chosen = Categorical(logits=logits[mask]).log_prob(action[mask])
@@ -122,6 +129,7 @@ WRONG = {
         "inverted-ratio": lambda new, old, *rest: distances(old, new, *rest),
         "missing-mask": lambda a, b, p, m, c: distances(a, b, p, torch.ones_like(m), c),
         "sum-for-mean": lambda *args: distances(*args, mean=np.sum),
+        "mean-for-sum": distances_by_rows,
         "wrong-clip-side": lambda *args: distances(*args, bites=outside),
     },
     "ppo_loss": {
@@ -167,7 +175,6 @@ ELSEWHERE = {
     },
     "how_far": _NO_PSI
     | {
-        "means are asked for": ("mean-for-sum",),
         "nothing is differentiated": ("gradient-through-psi",),
         "log-probabilities are given": ("wrong-action",),
     },
