@@ -198,7 +198,7 @@ for name, psi in {"Ψ = G_t": returns, "Ψ = G_t − b(s), b foolish": returns -
 # A natural baseline is the mean return of the batch: what is better than usual is reinforced, what
 # is worse is discouraged. In code, rows are padded to the longest episode, and `mask[s, i, t]` is
 # true on real steps. Axis 0 counts S **replicas**, independent batches side by side. A baseline for
-# episode i is then the mean over all real steps of the *other* episodes:
+# episode i is then the mean over all real steps of the other episodes:
 #
 # $$b_i = \frac{\sum_{j \ne i} \sum_t G_{j,t}}{\sum_{j \ne i} \ell_j},
 #   \qquad \ell_j \text{ the number of real steps of episode } j .$$

@@ -74,9 +74,6 @@ def _others_by_hand(answer: Answer, g: Generator) -> None:
     same(on_real_steps(answer(returns, mask), mask), expected)
 
 
-advantage_over_others.property(_REPLICAS)(_replicas_are_apart)
-
-
 @advantage_over_others.property(
     "Ψ_t rises one for one with the episode's own G_t, and with no other number of the episode"
 )
@@ -356,9 +353,6 @@ def _whiten_by_hand(answer: Answer, g: Generator) -> None:
     mask = mask_of([[2, 1]])
     psi = torch.tensor([[[1.0, 3.0], [5.0, 0.0]]])
     same(on_real_steps(answer(psi, mask), mask), [[[-1.0, 0.0], [1.0, 0.0]]])
-
-
-whiten.property(_REPLICAS)(_replicas_are_apart)
 
 
 @whiten.property("over the real steps of every replica, the mean is 0 and the sample variance 1")
