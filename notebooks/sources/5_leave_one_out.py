@@ -371,7 +371,7 @@ for env, returns in played.items():
         f"share of the start {share[env]:.2f} [{low[env]:.2f}, {high[env]:.2f}]"
     )
 assert abs(share["CartPole-v1"]) < 0.06
-assert low["CartPole-v1"] < 0.02  # not to be told from 0
+assert high["CartPole-v1"] < 0.1
 assert 0.1 < share["LunarLander-v3"] < 0.35
 assert low["LunarLander-v3"] > 0.05
 
@@ -392,8 +392,8 @@ plt.show()
 
 # %% [markdown]
 # The line of the means rises on both: it is sorted, and with four rollouts a mean is noisy. Only the estimate
-# that subtracts this noise tells the two apart. On CartPole the share of the start cannot be told from 0 (an
-# estimate below 0 is noise too); on LunarLander it is about a fifth of the variance, for the members share the terrain and
+# that subtracts this noise tells the two apart. On CartPole the share of the start is a few hundredths, so small
+# that it takes a thousand starts to tell it from 0; on LunarLander it is about a fifth of the variance, for the members share the terrain and
 # the noise of the engine as well.
 
 # %% [markdown]
@@ -502,7 +502,7 @@ assert np.isclose(at[2], at[3] * (1 + 1 / 9))
 #
 # </details>
 #
-# And on CartPole, where the random policy's share of the start could not be told from 0? We train RLOO with ten seeds, take
+# And on CartPole, where the start decides next to nothing of the random policy's return? We train RLOO with ten seeds, take
 # seed 0 after a tenth of its training, and measure both ways of starting at the same number of episodes.
 
 # %%
