@@ -83,7 +83,7 @@ def agree(a: Any, b: Any) -> bool:
     try:
         x, y = numbers(a), numbers(b)
     except Wrong:
-        return type(a) is type(b)  # no numbers, both times
+        return type(a).__name__ == type(b).__name__  # no numbers, both times
     return x.shape == y.shape and bool(close(x, y).all())
 
 
