@@ -18,7 +18,7 @@ import torch
 from torch import Generator
 
 from pgzoo.course.answer import Answer, AnswerError, Here
-from pgzoo.course.expect import Wrong, WrongKind, agree
+from pgzoo.course.expect import Wrong, WrongKind, agree, of_shape
 from pgzoo.course.mistakes import MISTAKES
 from pgzoo.course.result import FAILED, NOT_WRITTEN, RIGHT, WRONG, Result
 
@@ -103,6 +103,14 @@ class Exercise:
             return holds
 
         return add
+
+    def keeps_shape(self, of: str, argument: int = 0) -> None:
+        """Add the property that the result has the shape of one of the arguments."""
+
+        @self.property(f"the result has the shape of the {of}")
+        def holds(answer: Answer, g: Generator) -> None:
+            for args in self.cases(g):
+                of_shape(answer(*args), args[argument].shape)
 
     def twin(
         self,

@@ -520,10 +520,7 @@ method_weight = Exercise(
 )
 
 
-@method_weight.property("the result has the shape of the returns")
-def _weight_shape(answer: Answer, g: Generator) -> None:
-    for returns, lengths, size, method in _groups(g):
-        of_shape(answer(returns, lengths, size, method), returns.shape)
+method_weight.keeps_shape("returns")
 
 
 TWO_GROUPS = (

@@ -40,10 +40,7 @@ group_standardize = Exercise(
 )
 
 
-@group_standardize.property("the result has the shape of the returns")
-def _shape_of_returns(answer: Answer, g: Generator) -> None:
-    for returns, size, eps in _groups(g):
-        of_shape(answer(returns, size, eps), returns.shape)
+group_standardize.keeps_shape("returns")
 
 
 @group_standardize.property(
@@ -143,10 +140,7 @@ advantages_by_prompt = Exercise(
 )
 
 
-@advantages_by_prompt.property("the result has the shape of the rewards")
-def _shape_of_rewards(answer: Answer, g: Generator) -> None:
-    for rewards, mask, index in _responses(g):
-        of_shape(answer(rewards, mask, index), rewards.shape)
+advantages_by_prompt.keeps_shape("rewards")
 
 
 @advantages_by_prompt.property(
@@ -285,10 +279,7 @@ whitened_returns = Exercise(
 )
 
 
-@whitened_returns.property("the result has the shape of the rewards")
-def _shape_of_returns_to_go(answer: Answer, g: Generator) -> None:
-    for rewards, mask, gamma in _discounted(g):
-        of_shape(answer(rewards, mask, gamma), rewards.shape)
+whitened_returns.keeps_shape("rewards")
 
 
 @whitened_returns.property(
@@ -428,10 +419,7 @@ kl_penalized_rewards = Exercise(
 )
 
 
-@kl_penalized_rewards.property("the result has the shape of the log-probabilities")
-def _shape_of_log_probs(answer: Answer, g: Generator) -> None:
-    for scores, log_prob, *rest in _scored(g):
-        of_shape(answer(scores, log_prob, *rest), log_prob.shape)
+kl_penalized_rewards.keeps_shape("log-probabilities", argument=1)
 
 
 @kl_penalized_rewards.property("log π = −1, −2 under log π_ref = −3, −2, score 5, β = ½: −1, 5")

@@ -48,10 +48,7 @@ def _by_hand(answer: Answer, g: Generator) -> None:
     same(answer(torch.tensor([[1.0, 2.0, 6.0]]), 3), [[-3.0, -1.5, 4.5]])
 
 
-@leave_one_out.property("the result has the shape of the returns")
-def _shape(answer: Answer, g: Generator) -> None:
-    for returns, size in _returns(g):
-        of_shape(answer(returns, size), returns.shape)
+leave_one_out.keeps_shape("returns")
 
 
 @leave_one_out.property("what another group earns changes nothing", mistake="other-groups-returns")

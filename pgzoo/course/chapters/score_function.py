@@ -52,10 +52,7 @@ def _coin_s_score(answer: Answer, g: Generator) -> None:
     same(answer(torch.zeros(2, 2), torch.tensor([0, 1])), [[0.5, -0.5], [-0.5, 0.5]])
 
 
-@score_function.property("the result has the shape of the logits, whatever axes lead")
-def _shape_of_logits(answer: Answer, g: Generator) -> None:
-    for logits, action in _choices(g):
-        of_shape(answer(logits, action), logits.shape)
+score_function.keeps_shape("logits, whatever axes lead")
 
 
 @score_function.property(
@@ -124,10 +121,7 @@ def _coin_s_values(answer: Answer, g: Generator) -> None:
     same(answer(torch.zeros(2), torch.tensor([1.0, 0.0])), [0.25, -0.25])
 
 
-@all_actions_gradient.property("the result has the shape of the logits")
-def _shape_of_values(answer: Answer, g: Generator) -> None:
-    for logits, q in _valued(g):
-        of_shape(answer(logits, q), logits.shape)
+all_actions_gradient.keeps_shape("logits")
 
 
 @all_actions_gradient.property("the same number added to all values changes nothing")
@@ -193,10 +187,7 @@ returns_to_go = Exercise(
 )
 
 
-@returns_to_go.property("the result has the shape of the rewards, whatever axes lead")
-def _shape_of_rewards(answer: Answer, g: Generator) -> None:
-    for reward, mask, gamma in _episodes(g):
-        of_shape(answer(reward, mask, gamma), reward.shape)
+returns_to_go.keeps_shape("rewards, whatever axes lead")
 
 
 @returns_to_go.property("G_t does not depend on rewards before t", read="what comes from t on")

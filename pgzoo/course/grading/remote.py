@@ -106,9 +106,9 @@ class RemoteAnswer:
         reply = self._ask(request)
         if "value" in reply:
             return reply
-        kind, text, line = (reply.get(k) for k in ("kind", "text", "line"))
-        if isinstance(kind, str) and isinstance(text, str) and isinstance(line, int | None):
-            raise AnswerError(kind, text, line)
+        raised, text, line = (reply.get(k) for k in ("kind", "text", "line"))
+        if isinstance(raised, str) and isinstance(text, str) and isinstance(line, int | None):
+            raise AnswerError(raised, text, line)
         raise self._no_answer()
 
     def _ask(self, request: Mapping[str, Any]) -> dict[str, Any]:
