@@ -26,9 +26,10 @@ class Mistake:
 _ALL = (
     Mistake(
         "wrong-sign",
-        "The result points the other way.",
-        "J is to be increased: a step along ∇J. An optimiser descends, so its loss is −J; one "
-        "minus too many or too few turns every step around.",
+        "The result has the other sign.",
+        "Each difference has a side that is subtracted: what was expected from what was earned, the "
+        "baseline from the return. And an optimiser descends, where J is to be increased. One minus "
+        "too many or too few turns every step around.",
     ),
     Mistake(
         "own-sample-in-baseline",
