@@ -27,9 +27,9 @@ _ALL = (
     Mistake(
         "wrong-sign",
         "The result has the other sign.",
-        "Each difference has a side that is subtracted: what was expected from what was earned, the "
-        "baseline from the return. And an optimiser descends, where J is to be increased. One minus "
-        "too many or too few turns every step around.",
+        "Each difference has a side that is subtracted: what was expected from what was earned, "
+        "the baseline from the return. And an optimiser descends, where J is to be increased. One "
+        "minus too many or too few turns every step around.",
     ),
     Mistake(
         "own-sample-in-baseline",
