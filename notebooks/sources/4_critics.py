@@ -720,20 +720,20 @@ assert math.comb(20, 10) == 184_756
 # ## LunarLander
 #
 # A lander is to come down on a pad, with three engines. The way down to the pad is worth 100 to 140
-# in all, landing another 100, crashing −100, and firing costs a little. An episode has some hundred steps, and a landing is rewarded at
-# the end. This is where a critic pays.
+# in all, landing another 100, crashing −100, and firing costs a little. An episode has some hundred
+# steps, and the landing comes at its end: a long way for credit to travel.
 #
 # pgzoo's `actor-critic` is what this chapter derived: segments of running environments, V(s) by
-# λ-returns, Ψ = GAE. Five seeds, 60,000 steps each, is what fits into this hour. The documented
+# λ-returns, Ψ = GAE. Ten seeds, 60,000 steps each, is what fits into this hour. The documented
 # training has ten times as many steps (the README shows its results). The step sizes below are
-# twice the documented ones, chosen on other seeds for so short a training. What can five short
+# twice the documented ones, chosen on other seeds for so short a training. What can ten short
 # runs show?
 
 # %%
 run = pgzoo.train(
     "actor-critic",
     env="LunarLander-v3",
-    seeds=5,
+    seeds=10,
     steps=60_000,
     learning_rate=6e-3,
     critic_learning_rate=4e-3,
@@ -751,9 +751,9 @@ print("of 100 fresh episodes after training:      ", after.round().astype(int))
 print(
     f"interquartile mean {interval.point:.0f} [{interval.low:.0f}, {interval.high:.0f}]", end=", "
 )
-print(f"solved (200): {sum(run.summary['solved'])} of 5")
-assert sum(run.summary["solved"]) == 0
-assert (after > early).all()
+print(f"solved (200): {sum(run.summary['solved'])} of 10")
+assert sum(run.summary["solved"]) < 5
+assert (after > early).sum() >= 9
 
 # %%
 run.film(seed=0, at=(0, 100), seconds=6)
@@ -761,12 +761,10 @@ run.film(seed=0, at=(0, 100), seconds=6)
 # %% [markdown]
 # The film shows the untrained policy beside the trained one, in an episode with the same start.
 #
-# What may be said: each of the five is better after training than in its first 6,000 steps, and the
+# What may be said: nearly every seed is better after training than in its first 6,000 steps, and the
 # interval above is that of their mean return. What may *not* be said: that this agent solves
-# LunarLander, or that it is better than another one. None of the five reached 200. Five seeds
-# against five allow an interval, and hardly a test: only a complete separation, with p = 2/252, is clear.
-# And the order of two agents at 60,000 steps need not be their
-# order at 600,000. Chapter 8 compares agents as it should be done.
+# LunarLander, or that it is better than another one. And the order of two agents at 60,000 steps need
+# not be their order at 600,000. Chapter 8 compares agents as it should be done.
 
 # %% [markdown]
 # ## What to remember
