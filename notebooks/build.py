@@ -57,6 +57,7 @@ METADATA = {
     "language_info": {"file_extension": ".py", "mimetype": "text/x-python", "name": "python"},
 }
 ADDRESS = re.compile(r"<[\w.]+( object)? at 0x[0-9a-f]+>")
+DRAWN = re.compile(r"\bT_[0-9a-f]{5}(?=[_\W])")
 RELATIVE_LINK = re.compile(r"\[([^\]]+)\]\(\.\./[^)]*\)")
 WIDGET = "application/vnd.jupyter.widget-view+json"
 TEMPORARY = re.compile(re.escape(tempfile.gettempdir()) + r"/[\w-]+")
@@ -353,14 +354,20 @@ def check_outputs(notebook: NotebookNode) -> None:
 
 
 def tidy(notebook: NotebookNode) -> None:
-    """Take out of the outputs what is new in every run: bars, and names of temporary folders."""
+    """Take out of the outputs what is new in every run.
+
+    That is bars, names of temporary folders, addresses, and the names that pandas draws for tables.
+    """
     for cell in notebook.cells:
         if cell.cell_type == "code":
             cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
             for output in cell.outputs:
                 for text in (output, output.get("data", {})):
                     for kind in text.keys() & {"text", "text/plain", "text/html"}:
-                        text[kind] = TEMPORARY.sub("…", text[kind])
+                        text[kind] = DRAWN.sub(f"T_{cell.id}", TEMPORARY.sub("…", text[kind]))
+                data = output.get("data", {})
+                if set(data) - {"text/plain"} and "text/plain" in data:  # shown otherwise
+                    data["text/plain"] = ADDRESS.sub("<…>", data["text/plain"])
 
 
 def write(notebook: NotebookNode, path: Path) -> None:

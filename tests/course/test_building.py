@@ -231,8 +231,10 @@ def test_warnings_and_addresses_are_refused():
         build.check_outputs(shown(**noise))
     data = {"text/plain": "<object at 0x7f00>"}
     result = {"output_type": "execute_result", "metadata": {}, "execution_count": 1}
+    bare = shown(**result, data=data)
+    build.tidy(bare)
     with pytest.raises(build.IllFormedError, match="shows an address"):
-        build.check_outputs(shown(**result, data=data))
+        build.check_outputs(bare)
     build.check_outputs(shown(**result, data=data | {"image/png": ""}))
 
 
@@ -247,3 +249,16 @@ def test_bars_and_names_of_temporary_folders_are_not_stored(tmp_path):
     expected.cells[0].outputs[0].text = "in …/run"
     build.tidy(notebook)
     assert notebook == expected
+
+
+def test_tables_of_pandas_are_stored_alike():
+    def stored(drawn, address):
+        html = f'<style>#T_{drawn} th {{}}</style><table id="T_{drawn}"><td id="T_{drawn}_row0"/>'
+        data = {"text/html": html, "text/plain": f"<pandas.Styler at {address}>"}
+        notebook = shown(output_type="display_data", metadata={}, data=data)
+        notebook.cells[0].id = "a-cell"
+        build.tidy(notebook)
+        return notebook
+
+    assert stored("0a1b2", "0x7f22") == stored("fedcb", "0x6d51")
+    assert 'id="T_a-cell_row0"' in stored("0a1b2", "0x7f22").cells[0].outputs[0].data["text/html"]
