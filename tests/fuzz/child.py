@@ -15,6 +15,7 @@ import sys
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -166,6 +167,7 @@ def _become(
     status = 70
     try:
         os.setsid()
+        _forget_endings()
         signal.signal(signal.SIGINT, signal.default_int_handler)
         os.environ.update(environ)
         os.chdir(work)
@@ -177,6 +179,13 @@ def _become(
         status = _ended(action)
     finally:
         os._exit(status)
+
+
+def _forget_endings() -> None:
+    """What is to be done at the end of the process that was forked is not this one's to do."""
+    weakref.finalize._registry.clear()  # type: ignore[attr-defined]
+    weakref.finalize._registered_with_atexit = False  # type: ignore[attr-defined]
+    atexit._clear()
 
 
 def _redirect(aside: Path, encoding: str) -> None:
