@@ -248,7 +248,7 @@ def _read(ground: Ground, reader: readers.Reader, run: str, work: Path) -> Outco
         try:
             reader.python(run)  # type: ignore[misc]
         except UsageError as error:
-            print(error)
+            print(repr(str(error)))  # what it holds is the caller's to show
             raise SystemExit(WRONG) from error
 
     return ground.call(action, work)

@@ -198,6 +198,8 @@ def _redirect(aside: Path, encoding: str) -> None:
         io.FileIO(2, "w", closefd=False), encoding, "backslashreplace", write_through=True
     )
     sys.__stdout__, sys.__stderr__ = sys.stdout, sys.stderr
+    sys.unraisablehook = sys.__unraisablehook__
+    threading.excepthook = threading.__excepthook__
 
 
 def _ended(action: Callable[[], Any]) -> int:

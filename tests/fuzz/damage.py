@@ -227,9 +227,8 @@ def mutated(data: Any, choose: random.Random) -> str:
 
 
 def _spots(data: Any, name: str) -> Any:
-    entries = data.items() if isinstance(data, dict) else enumerate(data)
     if isinstance(data, (dict, list)):
-        for key, value in list(entries):
+        for key, value in list(data.items() if isinstance(data, dict) else enumerate(data)):
             yield data, key, f"{name}/{key}"
             yield from _spots(value, f"{name}/{key}")
 
@@ -288,9 +287,10 @@ def _tensors(path: Path, choose: random.Random) -> Damage | None:
     """Tensors or state changed, and every digest made to fit."""
     content = path.read_bytes()
     length = int.from_bytes(content[:8], "little")
-    metadata = json.loads(content[8 : 8 + length]).get("__metadata__", {})
-    if KEY not in metadata:
-        return None
+    try:
+        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
+    except (ValueError, LookupError):
+        return None  # an earlier damage
     header = json.loads(metadata[KEY])
     tensors = safetensors.torch.load(content)
     what = choose.randrange(10)

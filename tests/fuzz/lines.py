@@ -92,7 +92,7 @@ def line(choose: random.Random) -> Line:
         own = choose.choice(OWN)
         words = ("run", own)
         command = _command_of(own) or command
-    mode = choose.choices((PLAIN, EDGE, CHAOS), (0.6, 0.28, 0.12))[0]
+    mode = choose.choices((PLAIN, EDGE, CHAOS), (0.66, 0.24, 0.1))[0]
     given = _Words(choose, first, command, mode)
     made = [*words, *given.make()]
     if mode == CHAOS:
