@@ -1,9 +1,11 @@
 # Everything happens in .venv; nothing is installed elsewhere.
 PYTHON ?= python3
+LINES ?= 5000
+FILES ?= 3000
 BIN := .venv/bin
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: demo test test-ray test-browser lint bench results claims readme notebooks book clean
+.PHONY: demo test test-ray test-browser test-pythons fuzz lint bench results claims readme notebooks book clean
 
 demo: .venv/installed
 	@echo "Training REINFORCE, then REINFORCE with a baseline: CartPole-v1, ten seeds each."
@@ -23,6 +25,13 @@ test-ray: .venv/installed-test .venv/installed-ray
 
 test-browser: .venv/installed-test .venv/installed-browser
 	$(BIN)/python -m pytest tests/browser
+
+test-pythons:
+	$(PYTHON) tests/pythons.py $(ARGUMENTS)
+
+fuzz: .venv/installed-test
+	$(BIN)/python -m tests.fuzz --report $(if $(SEED),--seed $(SEED)) \
+	    --lines $(LINES) --files $(FILES)
 
 lint: .venv/installed-test
 	$(BIN)/ruff check .
@@ -52,7 +61,7 @@ book: .venv/installed-book
 	@echo "The book is book/_build/html/index.html: open it in a browser."
 
 clean:
-	rm -rf .venv build book/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .venvs build book/_build .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -o -name '*.egg-info' | xargs rm -rf
 
 .venv/bin/python:

@@ -47,7 +47,9 @@ def main(
         if show:
             click.echo(f"{name}  {result.shown}\n{result.ended}\n{_safe(result.output)}")
         for verdict in result.verdicts:
-            click.echo(_safe(f"{name}  {verdict.kind.upper()}  {verdict.detail}\n    {result.shown}"))
+            click.echo(
+                _safe(f"{name}  {verdict.kind.upper()}  {verdict.detail}\n    {result.shown}")
+            )
         if done % 500 == 0:
             click.echo(f"{done} of {len(todo)}")
 
@@ -57,7 +59,9 @@ def main(
     if report:
         REPORT.write_text(_report(seed, tally.table(), tally.seconds, jobs))
     if not tally.clean:
-        click.echo(f"Repeat one: python -m tests.fuzz --seed {seed} --case {tally.found[0][0]} --show")
+        click.echo(
+            f"Repeat one: python -m tests.fuzz --seed {seed} --case {tally.found[0][0]} --show"
+        )
     sys.exit(0 if tally.clean else 1)
 
 

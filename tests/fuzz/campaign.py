@@ -67,7 +67,9 @@ class Tally:
         totals = [sum(n for (k, _), n in self.ended.items() if k == kind) for kind in kinds]
         lines.append("| cases | " + " | ".join(f"{n:,}" for n in totals) + " |")
         for end in ends:
-            lines.append(f"| {end} | " + " | ".join(f"{self.ended[k, end]:,}" for k in kinds) + " |")
+            lines.append(
+                f"| {end} | " + " | ".join(f"{self.ended[k, end]:,}" for k in kinds) + " |"
+            )
         for kind, words in KINDS.items():
             counts = [
                 len({n for n, _, v in self.found if v.kind == kind and n.split("/")[0] == k})

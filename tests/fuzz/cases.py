@@ -6,13 +6,15 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import os
 import random
 import shlex
 import signal
 import tempfile
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+import traceback
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,7 +68,7 @@ class Ground:
 
     def call(self, action: Callable[[], Any], work: Path, **options: Any) -> Outcome:
         """Call a function in a process of its own; options as for ``child.run``."""
-        aside = Path(tempfile.mkdtemp(prefix="aside-", dir=self.library.parent))
+        aside = Path(tempfile.mkdtemp(prefix="aside-", dir=self.place.parent))
         return child.run(action, work, aside, **{"limit": LIMIT} | options)
 
     def command(self, words: Sequence[str], work: Path, **options: Any) -> Outcome:
@@ -101,7 +103,7 @@ def _without_server() -> None:
 
 
 def _train_in_process() -> None:
-    """Shards are pickled and trained as by workers, without the seconds that these take to start."""
+    """Shards are pickled and trained as by workers, but at once."""
     from pgzoo.learning import local
     from pgzoo.learning.worker import attempt
 
@@ -154,8 +156,6 @@ def try_line(chosen: Line, ground: Ground) -> Result:
 
 
 def _as_hung(outcome: Outcome) -> Outcome:
-    import dataclasses
-
     return dataclasses.replace(outcome, hung=True)
 
 
@@ -201,9 +201,7 @@ def a_file(choose: random.Random, ground: Ground) -> Result:
     writes = {"new", *reader.writes(run)}
     found = [
         *verdicts.of_outcome(outcome, STATUSES.get(reader_name, (0, 2))),
-        *verdicts.of_files(
-            ground.place, before, folders.snapshot(ground.place), outcome, writes
-        ),
+        *verdicts.of_files(ground.place, before, folders.snapshot(ground.place), outcome, writes),
         *verdicts.of_suggestions(outcome.text),
     ]
     judged = outcome.status == 0 and not found and not done.signed
@@ -285,7 +283,9 @@ def _different(whole: Any, found: Any) -> str:
             if whole.get(key) != found.get(key):
                 return f"{key}: {_different(whole.get(key), found.get(key))}"
     a, b = str(whole), str(found)
-    at = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    at = next(
+        (i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b))
+    )
     start = max(at - 40, 0)
     return f"{a[start : at + 40]!r} became {b[start : at + 40]!r}"
 
@@ -341,21 +341,24 @@ def case(seed: int, name: str, library: Path) -> Result:
     kind, _, number = name.partition("/")
     choose = random.Random(f"{seed}/{kind}/{int(number)}")
     with _temporary(library.parent) as place:
+        signal.signal(signal.SIGALRM, _too_long)
+        signal.alarm(int(8 * LIMIT))
         try:
             return CASES[kind](choose, Ground(place / "case", library))
         except Exception as error:
-            import traceback
-
             detail = f"{type(error).__name__}: {error}"
             return Result(name, "broken", (Verdict("broken", detail),), traceback.format_exc())
+        finally:
+            signal.alarm(0)
+
+
+def _too_long(*_: Any) -> None:
+    raise TimeoutError("the campaign itself waits for something")
 
 
 @contextlib.contextmanager
 def _temporary(parent: Path) -> Iterator[Path]:
-    with tempfile.TemporaryDirectory(prefix="case-", dir=parent, ignore_cleanup_errors=True) as path:
+    with tempfile.TemporaryDirectory(
+        prefix="case-", dir=parent, ignore_cleanup_errors=True
+    ) as path:
         yield Path(path)
-
-
-def kinds(names: Collection[str]) -> list[str]:
-    """Names of cases, checked."""
-    return [name for name in names if name.split("/")[0] in CASES]

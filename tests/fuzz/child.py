@@ -113,8 +113,8 @@ def run(
     changed, programs = _heard(aside / "events")
     return Outcome(
         status=status,
-        stdout=(aside / "stdout").read_bytes(),
-        stderr=(aside / "stderr").read_bytes(),
+        stdout=_written(aside / "stdout"),
+        stderr=_written(aside / "stderr"),
         seconds=seconds,
         hung=hung,
         interrupted=interrupted,
@@ -192,7 +192,7 @@ def _redirect(aside: Path, encoding: str) -> None:
     os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
     for number, name in ((1, "stdout"), (2, "stderr")):
         os.dup2(os.open(aside / name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o666), number)
-    sys.stdin = open(0, closefd=False)
+    sys.stdin = io.TextIOWrapper(io.FileIO(0, closefd=False))
     sys.stdout = io.TextIOWrapper(io.FileIO(1, "w", closefd=False), encoding, write_through=True)
     sys.stderr = io.TextIOWrapper(
         io.FileIO(2, "w", closefd=False), encoding, "backslashreplace", write_through=True
@@ -260,6 +260,10 @@ def _in_place(path: str) -> str:
     """A path whose own end is no link to be followed."""
     path = path.rstrip("/") or "/"
     return os.path.join(os.path.realpath(os.path.dirname(path)), os.path.basename(path))
+
+
+def _written(path: Path) -> bytes:
+    return path.read_bytes() if path.exists() else b""
 
 
 def _heard(log: Path) -> tuple[frozenset[str], tuple[str, ...]]:

@@ -1,9 +1,9 @@
-"""Damage to one file of a run folder: bytes, JSON, lines, tensors signed anew, links in its place."""
+"""Damage to one file of a run folder: its bytes, what they mean, or what is in its place."""
 
 from __future__ import annotations
 
 import csv
-import hashlib
+import dataclasses
 import io
 import json
 import os
@@ -14,20 +14,31 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import safetensors.torch
 import torch
+from safetensors import SafetensorError
 from torch import Tensor
 
-from tests.fuzz import values
+from tests.fuzz import signing, values
 
-KEY = "pgzoo"
 NUMBERS = (0, 1, -1, 2, 0.5, -0.0, 1e308, -1e308, 5e-324, 2**31, 2**53 + 1, 2**63 - 1, 2**63,
            2**64, 10**20, int("9" * 400), float("nan"), float("inf"), -float("inf"))  # fmt: skip
 OTHERS = (None, True, False, "", "0", "1", [], {}, [[]], [0], ["0"], {"": 0}, [None] * 3,
           "\x1b[31mred", "$(touch X)", "../../outside/secret.txt", "torch.py:psi", "cpu", "linear",
-          "FrozenLake-v1", "reinforce", "ppo", "file.txt", "a" * 10_000, "\ud800", "\x00")  # fmt: skip
-LINES = ("", "nan", "inf", "-1", "0", "1e400", "9" * 400, "text", '"', "\x1b[31m", "1.5", "0x1",
-         "1,2", "a" * 200_000, "٣", "None", "1_0")  # fmt: skip
+          "FrozenLake-v1", "reinforce", "ppo", "file.txt", "a" * 9999, "\ud800", "\0")  # fmt: skip
+LINES = ("", "nan", "inf", "-1", "0", "1e400", "9" * 400, "text", '"', "\x1b[31m", "1.5", "0x1")
+LINES += ("1,2", "a" * 200_000, "٣", "None", "1_0")
+NAMES = ("x", "policy.x", "pending.50", "pending.x", "pending.-1", "critic.values", "ongoing.x",
+         "reference.values", "\x1b[31m")  # fmt: skip
+TYPES = (torch.float64, torch.float16, torch.int64, torch.uint8, torch.bool, torch.complex64)
+ODD_NUMBERS = (-1.0, 1e30, -1e30, float("inf"), 255.0, 2.0**62)
+RESHAPED: dict[str, Callable[[Tensor], Tensor]] = {
+    "doubled": lambda x: torch.cat([x, x]) if x.ndim else x.reshape(1),
+    "shortened": lambda x: x[:-1].clone() if x.ndim and len(x) else x.reshape(1),
+    "with another axis": lambda x: x.unsqueeze(-1),
+    "flattened": lambda x: x.flatten() if x.ndim != 1 else x.unsqueeze(0),
+    "emptied": lambda x: torch.zeros(0, dtype=x.dtype),
+    "turned around": lambda x: x.flip(0) if x.ndim else x + 1,
+}
 
 
 @dataclass(frozen=True)
@@ -64,8 +75,12 @@ def damage(folder: Path, file: str, choose: random.Random) -> Damage:
     before = path.read_bytes()
     for _ in range(20):
         found = choose.choice(kinds)(path, choose)
-        if found is not None and (not _is_file(path) or path.read_bytes() != before):
-            return found
+        if found is None or (_is_file(path) and path.read_bytes() == before):
+            continue
+        if path.suffix in (".json", ".csv") and _is_file(path) and choose.random() < 0.4:
+            signing.sign(folder)
+            found = dataclasses.replace(found, signed=True)
+        return found if not found.signed else Damage(f"{found.words}, signed anew", signed=True)
     path.write_bytes(b"")
     return Damage("emptied")
 
@@ -175,29 +190,11 @@ def _json(path: Path, choose: random.Random) -> Damage | None:
         path.write_text(f"{text[:-1]}, {json.dumps(key)}: {value}}}")
         return Damage(f"{key!r} twice, the second time {value[:60]}")
     words = mutated(data, choose)
-    signed = choose.random() < 0.5 and sign_json(path.name, data)
     try:
         path.write_text(json.dumps(data, indent=choose.choice((None, 2))))
     except (ValueError, UnicodeEncodeError):
         path.write_bytes(json.dumps(data).encode(errors="surrogatepass"))
-    return Damage(words + " (signed anew)" * signed, signed=signed)
-
-
-def sign_json(name: str, data: Any) -> bool:
-    """Make the digest of a JSON file fit its content again; whether it has one."""
-    if not isinstance(data, dict) or "digest" not in data:
-        return False
-    from pgzoo.records import files
-
-    sign = getattr(files, "digest_of", None)
-    if sign is None:
-        return False
-    rest = {k: v for k, v in data.items() if k != "digest"}
-    try:
-        data["digest"] = sign(rest)
-    except (ValueError, TypeError):
-        return False
-    return True
+    return Damage(words)
 
 
 def mutated(data: Any, choose: random.Random) -> str:
@@ -213,12 +210,16 @@ def mutated(data: Any, choose: random.Random) -> str:
         return f"{name} gone"
     if what == 1:
         if isinstance(holder, dict):
-            holder[choose.choice(("x", "", "\x1b[31m", "$(touch X)", "__class__", str(key) + " "))] = 0
+            holder[
+                choose.choice(("x", "", "\x1b[31m", "$(touch X)", "__class__", str(key) + " "))
+            ] = 0
             return f"something unknown beside {name}"
         holder.insert(key, value)
         return f"{name} twice"
     if what <= 3 and isinstance(value, (int, float)) and not isinstance(value, bool):
-        holder[key] = choose.choice((value + 1, value - 1, -value, value * 2, float(value), value / 3))
+        holder[key] = choose.choice(
+            (value + 1, value - 1, -value, value * 2, float(value), value / 3)
+        )
     elif what == 4 and isinstance(value, list):
         holder[key] = choose.choice((value[::-1], value * 2, value[:-1], [*value, None], [value]))
     else:
@@ -278,78 +279,59 @@ def _csv(path: Path, choose: random.Random) -> Damage | None:
         rows = rows[1:]
         words = "no head"
     text = io.StringIO()
-    csv.writer(text, lineterminator="\r\n" if b"\r\n" in path.read_bytes() else "\n").writerows(rows)
+    csv.writer(text, lineterminator="\r\n" if b"\r\n" in path.read_bytes() else "\n").writerows(
+        rows
+    )
     path.write_bytes(text.getvalue().encode(errors="surrogatepass"))
     return Damage(words)
 
 
 def _tensors(path: Path, choose: random.Random) -> Damage | None:
-    """Tensors or state changed, and every digest made to fit."""
-    content = path.read_bytes()
-    length = int.from_bytes(content[:8], "little")
+    """Tensors or state changed, and the file's digest made to fit."""
     try:
-        metadata = json.loads(content[8 : 8 + length])["__metadata__"]
-    except (ValueError, LookupError):
+        tensors, header = signing.read_tensors(path)
+    except (ValueError, LookupError, SafetensorError):
         return None  # an earlier damage
-    header = json.loads(metadata[KEY])
-    tensors = safetensors.torch.load(content)
-    what = choose.randrange(10)
-    if what <= 3:
+    what = choose.choices(("state", "header", "tensors"), (4, 1, 5))[0]
+    if what == "state":
         state = json.loads(header["state"])
         words = "state " + mutated(state, choose)
         header["state"] = json.dumps(state)
-    elif what == 4:
+    elif what == "header":
         words = "header " + mutated(header, choose)
     else:
         words = _changed(tensors, choose)
-    if not isinstance(header.get("state"), str):
-        header["state"] = "{}"
-    if what != 4 or choose.random() < 0.5:
-        header["digest"] = digest(tensors, header["state"])
+    write = signing.write_unsigned if what == "header" else signing.write_tensors
     try:
-        path.write_bytes(safetensors.torch.save(tensors, metadata={KEY: json.dumps(header)}))
-    except (RuntimeError, ValueError):
+        write(path, tensors, header)
+    except (RuntimeError, ValueError, SafetensorError):
         return None
-    return Damage(words + " (signed anew)", signed=True)
-
-
-def digest(tensors: dict[str, Tensor], text: str) -> str:
-    """As a checkpoint has it of its content."""
-    from pgzoo.records import checkpoint
-
-    try:
-        return str(checkpoint._digest(tensors, text))
-    except (RuntimeError, TypeError, AttributeError):
-        return hashlib.sha256(text.encode()).hexdigest()
+    return Damage(words, signed=True)
 
 
 def _changed(tensors: dict[str, Tensor], choose: random.Random) -> str:
     name = choose.choice(sorted(tensors))
     x = tensors[name]
-    what = choose.randrange(12)
-    if what == 0:
+    what = choose.choice((*RESHAPED, *OTHER_VALUES, "gone", "another"))
+    if what == "gone":
         del tensors[name]
         return f"{name} gone"
-    if what == 1:
-        tensors[choose.choice(("x", "policy.x", "pending.50", "pending.x", "pending.-1", "critic.values",
-                               "ongoing.x", "reference.values", "\x1b[31m"))] = x.clone()  # fmt: skip
-        return f"another tensor like {name}"
-    shaped: dict[int, Callable[[], Tensor]] = {
-        2: lambda: torch.cat([x, x]) if x.ndim else x.reshape(1),
-        3: lambda: x[:-1].clone() if x.ndim and len(x) else x.reshape(1),
-        4: lambda: x.unsqueeze(-1),
-        5: lambda: x.flatten(),
-        6: lambda: torch.zeros(0, dtype=x.dtype),
-        7: lambda: x.to(choose.choice((torch.float64, torch.int64, torch.bool, torch.float16,
-                                       torch.uint8, torch.complex64))),  # fmt: skip
-        8: lambda: _with(x, float("nan"), choose),
-        9: lambda: _with(x, choose.choice((-1.0, 1e30, -1e30, float("inf"), 255.0, 2.0**62)), choose),
-        10: lambda: -x if x.is_floating_point() else x.clone() * 0 - 1 if x.dtype != torch.bool else ~x,
-        11: lambda: x.flip(0) if x.ndim else x + 1,
-    }
-    tensors[name] = shaped[what]().contiguous()
+    if what == "another":
+        new = choose.choice(NAMES)
+        tensors[new] = x.clone()
+        return f"a tensor {new!r} like {name}"
+    if what in RESHAPED:
+        tensors[name] = RESHAPED[what](x).contiguous()
+    else:
+        tensors[name] = OTHER_VALUES[what](x, choose)
     to = tensors[name]
-    return f"{name}: change {what}, {x.dtype} {list(x.shape)} to {to.dtype} {list(to.shape)}"
+    return f"{name} {what}: {x.dtype} {list(x.shape)} to {to.dtype} {list(to.shape)}"
+
+
+def _negated(x: Tensor, _: random.Random) -> Tensor:
+    if x.dtype == torch.bool:
+        return ~x
+    return -x if x.is_floating_point() else torch.full_like(x, -1 if x.dtype.is_signed else 255)
 
 
 def _with(x: Tensor, value: float, choose: random.Random) -> Tensor:
@@ -361,6 +343,14 @@ def _with(x: Tensor, value: float, choose: random.Random) -> Tensor:
         except (RuntimeError, ValueError, OverflowError):
             x.view(-1)[0] = 1
     return x
+
+
+OTHER_VALUES: dict[str, Callable[[Tensor, random.Random], Tensor]] = {
+    "of another type": lambda x, choose: x.to(choose.choice(TYPES)),
+    "with a NaN": lambda x, choose: _with(x, float("nan"), choose),
+    "with an odd number": lambda x, choose: _with(x, choose.choice(ODD_NUMBERS), choose),
+    "negated": _negated,
+}
 
 
 def renamed(folder: Path, choose: random.Random) -> Path:

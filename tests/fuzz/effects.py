@@ -54,12 +54,11 @@ def question(choose: random.Random) -> Question:
     """An option of a training run, and values of it."""
     agent = choose.choice(list(AGENTS))
     known = {o.name: o for o in options_in_order(agent_class(agent))}
-    base = {"env": "CartPole-v1", "seeds": "0-1", "steps": "200", "diagnostics": "4"}
+    base = {"env": "CartPole-v1", "seeds": "0-1", "steps": "300", "diagnostics": "4"}
     settled = {"learning_rate": "0.05", "epochs": "3", "hidden": "4", "envs": "2",
                "segment_steps": "16", "critic_learning_rate": "0.05"}  # fmt: skip
     base |= {k: v for k, v in settled.items() if k in known}
-    if "group_size" in known:
-        base |= {"episodes": "4", "group_size": "2"}
+    base |= {k: v for k, v in (("episodes", "4"), ("group_size", "2")) if k in known}
     name = choose.choice([*known, *EVERYWHERE])
     if name in ("reference", "steps"):
         name = "learning_rate"

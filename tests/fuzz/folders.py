@@ -11,11 +11,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
-RIGHT = '''
+RIGHT = """
 def reward_to_go(t):
     return t.reward.flip(-1).cumsum(-1).flip(-1) * t.mask
-'''
-WRONG = '''
+"""
+WRONG = """
 import sys
 import torch
 
@@ -66,7 +66,7 @@ def unprintable(t):
 
 def recursive(t):
     return recursive(t)
-'''
+"""
 BROKEN = "def broken(:\n"
 RAISING = "raise RuntimeError('at import')\n"
 STRANGER = "open('X', 'w').close()\ndef psi(t):\n    open('X', 'w').close()\n    return t.reward\n"
@@ -132,7 +132,7 @@ MAKERS: dict[str, Callable[[Path], None]] = {
     "critic": _run("reinforce-baseline", baseline="value", episodes=4),
     "segments": _run("ppo", envs=2, segment_steps=8, stop_after=3),
     "reference": _run("rloo", reference="plain", kl_coef=0.1, episodes=4, group_size=2,
-                      stop_after=3),
+                      stop_after=1),
     "tabular": _run("actor-critic", env="FrozenLake-v1", policy="tabular", hidden=None,
                     envs=2, segment_steps=8, stop_after=4),
     "groups": _run("grpo", episodes=4, group_size=2, tensorboard_seeds=True),
@@ -176,7 +176,8 @@ def make_all(library: Path, do: Callable[[Callable[[], None]], Any]) -> None:
     for name, make in MAKERS.items():
         if not (library / name).exists():
             do(lambda make=make, name=name: make(library / name))  # type: ignore[misc]
-            assert (library / name).is_dir(), f"{name} could not be made"
+            complete = (library / name / "summary.json").exists()
+        assert complete == (name in COMPLETE), f"{name} is not as it should be"
 
 
 def set_up(place: Path, library: Path, words: Iterable[str]) -> Path:

@@ -214,15 +214,11 @@ def spec(choose: random.Random, odd: bool = False) -> str:
     if "group_size" in {o.name for o in known} or choose.random() < 0.5:
         chosen = choose.sample(known, choose.choice((0, 1, 2)))
         texts = [
-            f"{o.name}={choose.choice(values.NUMERALS + values.TEXTS) if odd else _quick(o, choose)}"
+            f"{o.name}={choose.choice(values.NUMERALS) if odd else values.telling(o, choose)}"
             for o in chosen
         ]
         return name + ":" * bool(texts) + ",".join(texts)
     return choose.choice(values.TEXTS) if odd else name
-
-
-def _quick(option: object, choose: random.Random) -> str:
-    return values.telling(option, choose)  # type: ignore[arg-type]
 
 
 def _no_options(_: _Words) -> dict[str, str]:

@@ -49,7 +49,7 @@ def _nothing(outcome: Outcome, work: Path, name: str) -> dict[str, Any]:
 
 def _resumed(outcome: Outcome, work: Path, name: str) -> dict[str, Any]:
     """What resuming makes; where nothing is left to train, it reads the summary alone."""
-    if name in folders.COMPLETE:
+    if name in folders.COMPLETE or "/" in name:
         return {"summary": _summary(work / name)}
     found = of_run(work / name)
     return {part: found[part] for part in ("metrics", "checkpoint", "summary")}
@@ -75,8 +75,7 @@ def _summary(folder: Path) -> dict[str, Any]:
 def _tables(outcome: Outcome, work: Path, name: str) -> dict[str, Any]:
     """Tables of a comparison or a figure, without what depends on times."""
     return {
-        str(path.relative_to(work)): _table(path)
-        for path in sorted((work / "new").glob("*.csv"))
+        str(path.relative_to(work)): _table(path) for path in sorted((work / "new").glob("*.csv"))
     }
 
 
@@ -104,7 +103,8 @@ def _sha(path: Path) -> str:
 
 
 def _resume(name: str) -> list[str]:
-    return ["run", folders.AGENTS.get(name, "reinforce"), "--quiet", f"--resume={name}"]
+    agent = folders.AGENTS.get(name, Path(name).name.partition("-")[0])
+    return ["run", agent, "--quiet", f"--resume={name}"]
 
 
 def _like(name: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""A few hundred cases with a fixed seed, in a process of their own: forks and threads do not mix."""
+"""A few hundred cases, in a process of their own: forks and threads do not mix."""
 
 import subprocess
 import sys

@@ -124,7 +124,9 @@ def _change(was: bool, is_there: bool) -> str:
 
 
 def _below(path: str, tops: Collection[str]) -> bool:
-    return any(path == top or path.startswith(top + "/") or top.startswith(path + "/") for top in tops)
+    return any(
+        path == top or path.startswith(top + "/") or top.startswith(path + "/") for top in tops
+    )
 
 
 def of_suggestions(text: str) -> list[Verdict]:
