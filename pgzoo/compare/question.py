@@ -13,20 +13,21 @@ from pgzoo.compare.contenders import Contender
 from pgzoo.compare.setting import setting_of
 from pgzoo.errors import UsageError
 from pgzoo.records import files
-from pgzoo.records.shapes import COUNT, TEXT, Kind, check_fields, list_of, or_null
+from pgzoo.records.schema import Count, Digest, Name, Seeds, Strict, conform, expect
 
 QUESTION, RESULT = "question.json", "compare.json"
 FORMAT = 1
 """Of comparisons' folders."""
-FIELDS = {
-    "format": COUNT,
-    "env": TEXT,
-    "contenders": Kind(
-        "an object of texts", lambda v: isinstance(v, dict) and all(map(TEXT.fits, v.values()))
-    ),
-    "seeds": list_of(COUNT),
-    "until_decided": or_null(COUNT),
-}
+
+
+class File(Strict):
+    """``question.json``."""
+
+    format: Count
+    env: Name
+    contenders: dict[Name, Digest]
+    seeds: Seeds
+    until_decided: Count | None
 
 
 @dataclass(frozen=True)
@@ -73,10 +74,11 @@ class Question:
         path = folder / QUESTION
         data = files.read_json(path)
         try:
-            check_fields(data, FIELDS)
+            found: File = conform(data, File)
+            expect(found.format == FORMAT, "format", str(FORMAT), found.format)
         except ValueError as error:
             raise files.damaged(path, error) from error
-        return cls(data["env"], data["contenders"], tuple(data["seeds"]), data["until_decided"])
+        return cls(found.env, found.contenders, found.seeds, found.until_decided)
 
     def is_about_the_same(self, other: Question) -> bool:
         """Whether both are of the same contenders, whatever the seeds."""

@@ -22,7 +22,8 @@ from pgzoo.agents.base import Agent
 from pgzoo.agents.text import split_text
 from pgzoo.errors import UsageError
 from pgzoo.lab.exact import FiniteMDP
-from pgzoo.learning.trainer import describe_env, trained_policies
+from pgzoo.learning.stored import policies, stored_config
+from pgzoo.learning.trainer import describe_env
 from pgzoo.options import build, options_of, written
 from pgzoo.policies.networks import Network, make_policy
 from pgzoo.records.run_folder import RunFolder
@@ -136,7 +137,7 @@ class Problem:
             UsageError: if there is no such run, seed or checkpoint.
         """
         folder = RunFolder.open(run)
-        config = folder.config()
+        config = stored_config(folder)
         info, hidden = describe_env(config), config.hyperparameters["hidden"]
         network = make_policy(config.policy_kind, info, hidden)
         seed = config.seeds[0] if seed is None else seed
@@ -144,10 +145,10 @@ class Problem:
             known = ", ".join(map(str, config.seeds))
             raise UsageError(f"Expected a seed of {run} ({known}), got {seed}.")
         if at is None:
-            thetas, moment = trained_policies(folder), "end"
+            thetas, moment = policies(folder, network), "end"
         else:
             nearest = min(folder.snapshots() or [at], key=lambda percent: abs(percent - at))
-            thetas, moment = folder.load_snapshot(nearest), f"{nearest} %"
+            thetas, moment = policies(folder, network, nearest), f"{nearest} %"
         return cls(
             config.env,
             info,

@@ -17,8 +17,8 @@ from pgzoo.learning.evaluate import EPISODES, evaluate
 from pgzoo.learning.progress import Clock, Report
 from pgzoo.learning.snapshots import take_snapshots
 from pgzoo.learning.state import TrainState
+from pgzoo.learning.stored import load_state
 from pgzoo.learning.trainer import Iteration, Trainer, make_collector
-from pgzoo.learning.update import Networks
 from pgzoo.records import columns
 from pgzoo.records.config import RunConfig
 from pgzoo.records.intervals import share_interval
@@ -73,8 +73,8 @@ def run_training(
                 return None
             summary = _summary(trainer, state, clock.seconds())
             folder.write_summary(summary)
-            config, size = trainer.config, state.metrics_size
-            figures = run_figures(config, read_lines(folder, size)) if draw else {}
+            config, known = trainer.config, state.to_json()
+            figures = run_figures(config, read_lines(folder, known)) if draw else {}
             write_results(folder.path, config, Results.of(summary), figures)
             return summary
     except KeyboardInterrupt as error:
@@ -91,30 +91,9 @@ def run_training(
 
 
 def _starting_state(trainer: Trainer, folder: RunFolder) -> TrainState:
-    checkpoint = folder.load_checkpoint()
-    if checkpoint is None:
+    if not folder.has_checkpoint:
         return trainer.initial_state()
     return load_state(folder, trainer.networks, trainer.device)
-
-
-def load_state(folder: RunFolder, networks: Networks, device: str) -> TrainState:
-    """The last checkpoint, held against the networks that it must be of.
-
-    Raises:
-        UsageError: if there is none, or it is damaged.
-    """
-    checkpoint = folder.load_checkpoint()
-    if checkpoint is None:
-        raise UsageError(f"{folder.path} has no checkpoint yet. Go on with its training first.")
-    try:
-        state = TrainState.from_checkpoint(*checkpoint, device)
-        networks.check(state.learners)
-        return state
-    except (KeyError, TypeError, ValueError) as error:
-        raise UsageError(
-            f"The checkpoint of {folder.path} is damaged: {str(error).rstrip('.')}. Restore it "
-            "from a copy, or start the run anew elsewhere."
-        ) from error
 
 
 def _train(
@@ -125,19 +104,20 @@ def _train(
     tensorboard_seeds: bool,
 ) -> tuple[TrainState, Clock]:
     budget = trainer.agent.steps
-    metrics_file = MetricsFile(folder, state.metrics_size)
+    metrics_file = MetricsFile(folder, state.metrics_size, state.metrics_digest)
     times = TimesFile(folder, state.iteration)
     clock = Clock(state, times.seconds, budget)
     dashboard = Dashboard(
         folder.path,
         trainer.config,
-        metrics_file.lines(),
+        read_lines(folder, state.to_json()),
         threshold=trainer.env.reward_threshold,
         seeds=tensorboard_seeds,
     )
 
     def save(state: TrainState) -> None:
         metrics_file.sync()
+        times.sync()
         dashboard.flush()
         folder.save_checkpoint(*state.to_checkpoint())
 
@@ -160,7 +140,9 @@ def _train(
             times.append(iteration.number, clock.seconds())
             dashboard.add(lines)
             after = with_snapshots(before, after)
-            state = dataclasses.replace(after, metrics_size=metrics_file.size)
+            state = dataclasses.replace(
+                after, metrics_size=metrics_file.size, metrics_digest=metrics_file.digest
+            )
             if callback(clock.report(before, state)) is True:
                 break
             if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:

@@ -18,16 +18,18 @@ from pgzoo.agents import AGENTS, agent_class, place_in_zoo
 from pgzoo.agents.base import Agent
 from pgzoo.errors import UsageError
 from pgzoo.learning.evaluate import EPISODES, evaluate
-from pgzoo.learning.loop import TrainingInterrupted, load_state, run_training
+from pgzoo.learning.loop import TrainingInterrupted, run_training
 from pgzoo.learning.progress import Manner, Report, display
 from pgzoo.learning.state import TrainState
+from pgzoo.learning.stored import load_state, policies, stored_config
 from pgzoo.learning.trainer import Trainer, describe_env, make_collector
 from pgzoo.learning.update import Networks
 from pgzoo.options import build, flat
 from pgzoo.policies.networks import Network, make_policy
 from pgzoo.policies.policy import Policy
-from pgzoo.records.config import POLICY_KINDS, RunConfig
-from pgzoo.records.run_folder import METRICS, RunFolder
+from pgzoo.records.config import MOST_SEEDS, POLICY_KINDS, RunConfig
+from pgzoo.records.metrics_file import read_metrics
+from pgzoo.records.run_folder import RunFolder
 from pgzoo.records.times_file import HEADER, read_times
 from pgzoo.records.words import in_words
 
@@ -39,7 +41,6 @@ if TYPE_CHECKING:
 
 AgentName = str | Callable[..., Any]
 DEFAULT_DIAGNOSES = 20
-MOST_SEEDS = 10_000
 
 
 def train(
@@ -256,7 +257,7 @@ class Run:
     @cached_property
     def config(self) -> RunConfig:
         """All that is needed to repeat it."""
-        return self._folder.config()
+        return stored_config(self._folder)
 
     @property
     def summary(self) -> dict[str, Any] | None:
@@ -265,12 +266,13 @@ class Run:
 
     @property
     def metrics(self) -> pd.DataFrame:
-        """What ``metrics.csv`` holds, one line per iteration and seed."""
+        """What ``metrics.csv`` held at the last checkpoint, one line per iteration and seed."""
         import pandas as pd
 
-        if not self._folder.has_metrics:
+        columns = read_metrics(self._folder)
+        if not columns:
             raise UsageError(f"{self.path} has no metrics yet: no iteration is complete.")
-        return pd.read_csv(self.path / METRICS)
+        return pd.DataFrame(columns)
 
     @property
     def times(self) -> pd.DataFrame:
@@ -341,16 +343,14 @@ class Run:
         if seed not in self.config.seeds:
             known = ", ".join(map(str, self.config.seeds))
             raise UsageError(f"Expected a `seed` of {self.path} ({known}), got {seed}.")
-        if at is None:
-            theta = self._state("cpu").learners.policy.values
-        else:
-            theta = self._folder.load_snapshot(at)
+        network = self._network()
+        theta = policies(self._folder, network, at)
         env = describe(self.config.env, self.config.max_episode_steps)
         discretiser = None
         if self.config.policy_kind == "tabular":
             discretiser = DISCRETISERS.get(self.config.env)
         row = theta[self.config.seeds.index(seed)]
-        return Policy(self._network(), row, env.observation_space, discretiser, seed)
+        return Policy(network, row, env.observation_space, discretiser, seed)
 
     def film(
         self,

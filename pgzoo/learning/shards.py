@@ -8,6 +8,7 @@ the shards' run folders the one that all seeds would have left together.
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import os
 import secrets
 import shutil
@@ -24,9 +25,10 @@ from torch import Tensor
 
 from pgzoo.agents import agent_class
 from pgzoo.errors import UsageError
-from pgzoo.learning.loop import load_state, run_figures, run_training, share_ends
+from pgzoo.learning.loop import run_figures, run_training, share_ends
 from pgzoo.learning.progress import Report
 from pgzoo.learning.run import AgentName, Run, agent_of, device_here
+from pgzoo.learning.stored import load_state
 from pgzoo.learning.trainer import Trainer
 from pgzoo.options import build
 from pgzoo.records import files
@@ -145,7 +147,7 @@ def train_shard(shard: Shard, report: Callable[[ShardReport], Any] = lambda _: N
     trainer = Trainer(shard.own_config, agent, device_here(config), config.seeds)
     state = trainer.initial_state()  # whatever is wrong shows before a folder is made
     folder = shard.run_folder()
-    if folder.load_checkpoint() is not None:
+    if folder.has_checkpoint:
         state = load_state(folder, trainer.networks, trainer.device)
     failed = {r.seed: r.failed for r in state.replicas if r.failed is not None}
     means = tuple(r.recent_mean for r in state.replicas)
@@ -226,12 +228,13 @@ def _write_merged(config: RunConfig, parts: Sequence[RunFolder], run: RunFolder)
         "iteration": max(state["iteration"] for _, state in checkpoints),
         "replicas": [replicas[i] for i in order.tolist()],
         "metrics_size": len(metrics),
+        "metrics_digest": hashlib.sha256(metrics).hexdigest(),
     }
     run.save_checkpoint(tensors, state)
     summaries = [summary for part in parts if (summary := part.summary()) is not None]
     summary = merged_summary(config, summaries, share_ends)
     run.write_summary(summary)
-    lines = read_lines(run, len(metrics))
+    lines = read_lines(run, state)
     write_dashboard(run.path, config, lines, Results.of(summary), run_figures(config, lines))
 
 

@@ -10,6 +10,7 @@ from typing import Any
 from torch import Tensor
 
 from pgzoo.learning.update import Learners, Parameters
+from pgzoo.records.checkpoint import NO_METRICS
 from pgzoo.records.intervals import WINDOW, is_candidate
 from pgzoo.sampling.ongoing import Ongoing
 from pgzoo.sampling.trajectories import FinishedEpisodes
@@ -77,6 +78,7 @@ class TrainState:
         pending: snapshots that some replicas have come to and others not yet, by percent:
             parameters ``[S, P]``, zeros in the rows that are missing.
         metrics_size: length of ``metrics.csv`` in bytes.
+        metrics_digest: SHA-256 of that much.
     """
 
     iteration: int
@@ -85,6 +87,7 @@ class TrainState:
     ongoing: Ongoing | None = None
     pending: Mapping[int, Tensor] = field(default_factory=dict)
     metrics_size: int = 0
+    metrics_digest: str = NO_METRICS
 
     @property
     def running(self) -> list[int]:
@@ -113,12 +116,17 @@ class TrainState:
             parts["ongoing"] = self.ongoing.tensors()
         parts["pending"] = {str(percent): rows for percent, rows in self.pending.items()}
         tensors = {f"{part}.{k}": v for part, named in parts.items() for k, v in named.items()}
-        state = {
+        return tensors, self.to_json()
+
+    def to_json(self) -> dict[str, Any]:
+        """What there is beside tensors: ``schema.State``."""
+        replicas = [dataclasses.asdict(r) for r in self.replicas]
+        return {
             "iteration": self.iteration,
-            "replicas": [dataclasses.asdict(r) for r in self.replicas],
+            "replicas": [r | {"recent": list(r["recent"])} for r in replicas],
             "metrics_size": self.metrics_size,
+            "metrics_digest": self.metrics_digest,
         }
-        return tensors, state
 
     @classmethod
     def from_checkpoint(
@@ -126,8 +134,10 @@ class TrainState:
     ) -> TrainState:
         """The inverse of ``to_checkpoint``.
 
-        Raises:
-            KeyError, TypeError, ValueError: if it is none.
+        Args:
+            tensors: as ``RunFolder.load_checkpoint`` gives them, which checks them.
+            state: likewise.
+            device: for the learners.
         """
 
         def part(name: str, device: str) -> dict[str, Tensor]:
@@ -152,4 +162,5 @@ class TrainState:
             ongoing=Ongoing.from_tensors(ongoing) if ongoing else None,
             pending={int(percent): rows for percent, rows in part("pending", device).items()},
             metrics_size=state["metrics_size"],
+            metrics_digest=state["metrics_digest"],
         )

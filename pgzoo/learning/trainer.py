@@ -18,6 +18,7 @@ from pgzoo.errors import UsageError
 from pgzoo.learning.diagnostics import Diagnostician
 from pgzoo.learning.evaluate import evaluate
 from pgzoo.learning.state import Replica, TrainState
+from pgzoo.learning.stored import policies, stored_config
 from pgzoo.learning.update import Learners, Metrics, Networks, Parameters, learn
 from pgzoo.policies.networks import Network, make_critic, make_policy
 from pgzoo.records.config import RunConfig
@@ -106,7 +107,7 @@ class Trainer:
         if penalty is None or penalty.reference is None:
             return None
         folder = RunFolder.open(Path(penalty.reference))
-        other = folder.config()
+        other = stored_config(folder)
         if (other.env, other.policy_kind) != (config.env, config.policy_kind):
             raise UsageError(
                 f"Expected `reference` to be a run of `env={config.env}` "
@@ -119,7 +120,7 @@ class Trainer:
                 f"Expected `reference` to hold every seed of this run, but {folder.path} has no "
                 f"seed {missing[0]}. Choose `seeds` among {', '.join(map(str, other.seeds))}."
             )
-        values = trained_policies(folder).to(self.device)
+        values = policies(folder).to(self.device)
         if values.shape[1] != self.networks.policy.num_params:
             raise UsageError(
                 f"Expected `reference` to have this run's network "
@@ -245,18 +246,6 @@ def make_collector(config: RunConfig, device: str) -> Collector:
         discretise=config.policy_kind == "tabular",
     )
     return Collector(make, device=device)
-
-
-def trained_policies(folder: RunFolder) -> Tensor:
-    """Parameters ``[S, P]`` of a run's last checkpoint.
-
-    Raises:
-        UsageError: if there is none, or it is damaged.
-    """
-    checkpoint = folder.load_checkpoint()
-    if checkpoint is None:
-        raise UsageError(f"{folder.path} has no checkpoint yet. Go on with its training first.")
-    return checkpoint[0]["policy.values"]
 
 
 def _all_finite(metrics: Metrics, taking_part: Tensor) -> Tensor:

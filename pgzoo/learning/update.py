@@ -42,17 +42,14 @@ class Parameters:
 
     @classmethod
     def from_tensors(cls, tensors: dict[str, Tensor]) -> Parameters:
-        """The inverse of ``tensors``.
+        """The inverse of ``tensors``."""
+        adam = AdamState(tensors["mean"], tensors["square"], tensors["count"])
+        return cls(tensors["values"], adam)
 
-        Raises:
-            KeyError, ValueError: if they are not those of one matrix.
-        """
-        values, count = tensors["values"], tensors["count"]
-        shapes = {"mean": values.shape, "square": values.shape, "count": (len(values), 1)}
-        for name, shape in shapes.items():
-            if tensors[name].shape != shape:
-                raise ValueError(f"{name} is {list(tensors[name].shape)}, not {list(shape)}")
-        return cls(values, AdamState(tensors["mean"], tensors["square"], count))
+    def finite(self) -> Tensor:
+        """Which rows are all finite, ``[S]``."""
+        finite = [tensor.isfinite().all(1) for tensor in self.tensors().values()]
+        return torch.stack(finite).all(0)
 
     def rows(self, index: Tensor) -> Parameters:
         """The given replicas."""
@@ -96,9 +93,9 @@ class Learners:
         return Learners(self.policy.with_rows(index, new.policy), critic, self.reference)
 
     def finite(self) -> Tensor:
-        """Which replicas' parameters are all finite, ``[S]``."""
-        finite = self.policy.values.isfinite().all(1)
-        return finite if self.critic is None else finite & self.critic.values.isfinite().all(1)
+        """Whose parameters, and what Adam knows of them, are all finite, ``[S]``."""
+        finite = self.policy.finite()
+        return finite if self.critic is None else finite & self.critic.finite()
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+import reprlib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,31 +21,30 @@ import torch
 from torch import Tensor
 
 from pgzoo.errors import UsageError
+from pgzoo.records import files
 from pgzoo.records.config import FORMAT, RunConfig, check_format
 from pgzoo.records.files import damaged
-from pgzoo.records.shapes import COUNT, TEXT, TRUTH, Kind, check_fields, list_of, or_null
+from pgzoo.records.intervals import WINDOW
+from pgzoo.records.schema import Header, State, conform, expect, quoted
 
 KEY = "pgzoo"
-REPLICA = {
-    "seed": COUNT,
-    "env_steps": COUNT,
-    "episodes": COUNT,
-    "recent": list_of(Kind("a number", lambda v: isinstance(v, (int, float)))),
-    "looked": or_null(COUNT),
-    "steps_to_threshold": or_null(COUNT),
-    "failed": or_null(TEXT),
-    "finished": TRUTH,
+LONGEST_REASON = 200
+NO_METRICS = hashlib.sha256().hexdigest()
+"""The digest of a ``metrics.csv`` that has nothing yet."""
+MATRICES = ("values", "mean", "square", "count")
+"""What there is of the parameters of a policy or a critic."""
+UNDER_WAY = {
+    "episode": torch.int64,
+    "length": torch.int64,
+    "returns": torch.float64,
+    "ended": torch.bool,
 }
-STATE = {
-    "iteration": COUNT,
-    "metrics_size": COUNT,
-    "replicas": Kind("a list", lambda v: isinstance(v, list)),
-}
-"""What every state has, and every replica in it; there may be more."""
-PER_SEED = re.compile(
-    r"(policy|critic|reference|pending)\.|ongoing\.(episode|length|returns|ended)$"
+"""What there is of episodes under way for each row of a seed, beside their actions."""
+TENSOR = re.compile(
+    rf"(policy|critic)\.({'|'.join(MATRICES)})|reference\.values|pending\.(\d|[1-9]\d|100)"
+    rf"|ongoing\.({'|'.join(UNDER_WAY)}|actions)"
 )
-"""Names of tensors that have a row for each seed."""
+"""Names of tensors in a checkpoint."""
 
 
 def pack(tensors: Mapping[str, Tensor], state: Mapping[str, Any], config: RunConfig) -> bytes:
@@ -56,7 +56,7 @@ def pack(tensors: Mapping[str, Tensor], state: Mapping[str, Any], config: RunCon
         config: of the run that they belong to.
     """
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    text = json.dumps(state)
+    text = json.dumps(state, allow_nan=False)
     header = {
         "format": FORMAT,
         "run": config.digest(),
@@ -82,27 +82,35 @@ def unpack(
     """
     unreadable = (safetensors.SafetensorError, ValueError, LookupError, TypeError, RuntimeError)
     try:
-        header = dict(json.loads(_header(content)["__metadata__"][KEY]))
+        found = files.parse_json(_header(content)["__metadata__"][KEY])
     except unreadable as error:
-        raise damaged(path, f"it has no header that pgzoo wrote ({error})") from error
-    check_format(header, path)
+        raise damaged(path, f"it has no header that pgzoo wrote ({_brief(error)})") from error
+    if isinstance(found, dict):
+        check_format(found, path)
     try:
+        header: Header = conform(found, Header)
         tensors = safetensors.torch.load(content)
-        text = header["state"]
-        if header["digest"] != _digest(tensors, text):
+        if header.digest != _digest(tensors, header.state):
             raise ValueError("its content does not match its digest")
-        state = dict(json.loads(text))
-        run = header["run"]
+        state = files.parse_json(header.state)
+        if not isinstance(state, dict):
+            raise ValueError("its state is no JSON object")
     except unreadable as error:
-        raise damaged(path, error) from error
-    if run != config.digest():
+        raise damaged(path, _brief(error)) from error
+    if header.run != config.digest():
         raise foreign(path, "it was written with another configuration than config.json holds")
     return tensors, state
 
 
 def _header(content: bytes) -> Any:
     length = int.from_bytes(content[:8], "little")
-    return json.loads(content[8 : 8 + length])
+    return files.parse_json(content[8 : 8 + length])
+
+
+def _brief(error: Exception) -> str:
+    """What a library says of a stranger's file, on a line of its own and no longer than that."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} …"
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:
@@ -123,39 +131,123 @@ def foreign(path: Path, reason: object) -> UsageError:
 
 
 def check_state(state: Mapping[str, Any], tensors: Mapping[str, Tensor], config: RunConfig) -> None:
-    """Hold a checkpoint against the configuration of its run.
+    """Hold a checkpoint against the schema, and against the configuration of its run.
+
+    What its networks and its agent must say of it is for ``learning.loop.load_state``.
 
     Args:
-        state: with the fields of ``STATE``, and in each of its replicas those of ``REPLICA``.
-        tensors: those whose names match ``PER_SEED`` have a row for each seed.
+        state: as ``schema.State``.
+        tensors: of the names ``TENSOR``.
         config: of the run.
 
     Raises:
         ValueError: if they do not fit.
     """
-    check_fields(state, STATE, others=True)
-    for replica in state["replicas"]:
-        check_fields(replica, REPLICA, others=True)
-    seeds = [replica["seed"] for replica in state["replicas"]]
+    found: State = conform(state, State)
+    seeds = [replica.seed for replica in found.replicas]
     if seeds != list(config.seeds):
-        raise ValueError(f"expected the seeds {list(config.seeds)}, got {seeds}")
+        raise ValueError(f"expected the seeds {_few(config.seeds)}, got {_few(seeds)}")
+    empty = found.metrics_digest == NO_METRICS
+    expect(empty == (found.metrics_size == 0), "metrics_digest", "that of its size", empty)
+    for i, r in enumerate(found.replicas):
+        name = f"replicas[{i}]"
+        window = min(r.episodes, WINDOW)
+        expect(len(r.recent) == window, f"{name}.recent", f"{window} returns", len(r.recent))
+        looked, reached = r.looked or 0, r.steps_to_threshold or 0
+        expect(looked <= r.episodes, f"{name}.looked", f"at most {r.episodes}", looked)
+        expect(reached <= r.env_steps, f"{name}.steps_to_threshold", f"≤ {r.env_steps}", reached)
+        expect(r.finished or r.failed is None, f"{name}.finished", "true, as it failed", False)
+        begun = bool(r.env_steps or r.episodes)
+        expect(found.iteration > 0 or not begun, f"{name}.env_steps", "0 at first", r.env_steps)
+    _check_tensors(tensors, len(seeds))
+
+
+def _check_tensors(tensors: Mapping[str, Tensor], seeds: int) -> None:
+    for name in tensors:
+        if TENSOR.fullmatch(name) is None:
+            raise ValueError(f"it holds {quoted(name)}, which is unknown")
     if "policy.values" not in tensors:
         raise ValueError("it holds no policy")
+    for part in ("policy", "critic"):
+        if any(name.startswith(f"{part}.") for name in tensors):
+            _check_parameters(part, tensors, seeds)
+    width = tensors["policy.values"].shape[1]
     for name, tensor in tensors.items():
-        if PER_SEED.match(name):
-            check_rows(name, tensor, config)
+        if name.startswith(("reference.", "pending.")):
+            check_rows(name, tensor, (seeds, width))
+    if any(name.startswith("ongoing.") for name in tensors):
+        _check_ongoing(tensors, seeds)
 
 
-def check_rows(name: str, tensor: Tensor, config: RunConfig) -> None:
-    """Make sure that a tensor has one row of finite numbers for each seed.
+def _check_parameters(part: str, tensors: Mapping[str, Tensor], seeds: int) -> None:
+    """A matrix of parameters and Adam's moments of its gradient."""
+    values, mean, square, count = (_tensor(tensors, f"{part}.{name}") for name in MATRICES)
+    check_rows(f"{part}.values", values, (seeds, None))
+    check_rows(f"{part}.mean", mean, values.shape)
+    check_rows(f"{part}.square", square, values.shape)
+    check_rows(f"{part}.count", count, (seeds, 1))
+    for name, tensor in ((f"{part}.square", square), (f"{part}.count", count)):
+        expect(bool((tensor >= 0).all()), name, "at least 0", tensor.min().item())
+    expect(bool((count == count.floor()).all()), f"{part}.count", "whole numbers", "others")
+
+
+def _check_ongoing(tensors: Mapping[str, Tensor], seeds: int) -> None:
+    """Episodes under way: rows of each seed, and the actions of all of them one after another."""
+    rows = _tensor(tensors, "ongoing.length").shape[1:2]
+    for name, kind in UNDER_WAY.items():
+        check_rows(f"ongoing.{name}", _tensor(tensors, f"ongoing.{name}"), (seeds, *rows), kind)
+    length, ended = tensors["ongoing.length"], tensors["ongoing.ended"]
+    for name in ("episode", "length"):
+        least = int(tensors[f"ongoing.{name}"].min())
+        expect(least >= 0, f"ongoing.{name}", "at least 0", least)
+    actions = _tensor(tensors, "ongoing.actions")
+    total = sum(length.ravel().tolist())
+    whole = not (actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool)
+    expect(whole, "ongoing.actions", "whole numbers", str(actions.dtype))
+    expect(
+        actions.shape == (total,),
+        "ongoing.actions",
+        f"{total} actions, as ongoing.length says",
+        list(actions.shape),
+    )
+    least = min(actions.tolist(), default=0)
+    expect(least >= 0, "ongoing.actions", "at least 0", least)
+    expect(bool((length > 0)[ended].all()), "ongoing.length", "above 0 where it ended", 0)
+
+
+def _tensor(tensors: Mapping[str, Tensor], name: str) -> Tensor:
+    if name not in tensors:
+        raise ValueError(f"{quoted(name)} is missing")
+    return tensors[name]
+
+
+def check_rows(
+    name: str, tensor: Tensor, shape: Sequence[int | None], kind: torch.dtype = torch.float32
+) -> None:
+    """Make sure that a tensor is a matrix of finite numbers, with a row for each seed.
+
+    Args:
+        name: of the tensor.
+        tensor: from a file.
+        shape: that it must have; None: any length above 0.
+        kind: of its numbers.
 
     Raises:
         ValueError: if not.
     """
-    if tensor.ndim == 0 or len(tensor) != len(config.seeds):
+    found, expected = list(tensor.shape), ["above 0" if n is None else n for n in shape]
+    fits = len(found) == len(shape) == 2 and min(found) > 0
+    if not fits or any(n not in (None, m) for m, n in zip(found, shape, strict=True)):
         raise ValueError(
-            f"expected {name} to have a row for each of {len(config.seeds)} seeds, got the shape "
-            f"{list(tensor.shape)}"
+            f"expected {name} to have a row for each seed, of the shape "
+            f"[{', '.join(map(str, expected))}]; got the shape {found}"
         )
+    if tensor.dtype != kind:
+        raise ValueError(f"expected {name} to be of {kind}, got {tensor.dtype}")
     if not tensor.isfinite().all():
         raise ValueError(f"expected {name} to be finite")
+
+
+def _few(seeds: Sequence[int]) -> str:
+    """Seeds in an error's words, if they are few."""
+    return reprlib.repr(list(seeds))

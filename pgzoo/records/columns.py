@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -10,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgzoo.records.config import RunConfig
-from pgzoo.records.shapes import COUNT, NUMBER, TEXT, TRUTH, Kind, check_fields, list_of, or_null
+from pgzoo.records.schema import Summary, conform, expect
 
 PROGRESS = {
     "iteration": "number of the iteration, from 0",
@@ -48,6 +50,10 @@ DIAGNOSED = {
 }
 """Columns that are empty but in iterations that are diagnosed; beside them, for every other
 estimator on demand, the first two with its name (``variance_column``, ``signal_column``)."""
+WHOLE_NUMBERS = ("iteration", "seed", "env_steps", "episodes")
+"""Columns of ``PROGRESS`` that no line leaves empty."""
+# The estimator's name becomes that of a folder: it is none that leads elsewhere.
+OF_ESTIMATOR = re.compile(rf"({VARIANCE}|{SIGNAL})_of_[a-z][\w+:=,.-]{{0,199}}", re.ASCII)
 COLUMNS = PROGRESS | LEARNING | DIAGNOSED
 """Every column of ``metrics.csv`` and what it means, but for those of other estimators."""
 
@@ -62,8 +68,9 @@ def signal_column(estimator: str) -> str:
     return f"{SIGNAL}_of_{estimator.replace(' ', '_')}"
 
 
-def _is_column(name: str) -> bool:
-    return name in COLUMNS or name.startswith((f"{VARIANCE}_of_", f"{SIGNAL}_of_"))
+def is_column(name: str) -> bool:
+    """Whether there is a column of that name."""
+    return name in COLUMNS or OF_ESTIMATOR.fullmatch(name) is not None
 
 
 def metrics_line(
@@ -94,7 +101,7 @@ def metrics_line(
     Raises:
         ValueError: for a figure that is no column.
     """
-    unknown = [k for k in figures if not _is_column(k)]
+    unknown = [k for k in figures if not is_column(k)]
     if unknown:
         raise ValueError(f"{unknown[0]} is no column; describe it in {__name__}.")
     line = {
@@ -209,39 +216,38 @@ def merged_summary(
 
 
 def check_summary(data: Any, config: RunConfig) -> None:
-    """Hold a summary against what ``run_summary`` says of a run. It may say more.
+    """Hold a summary, as in the file, against the schema and the configuration of its run.
 
     Raises:
-        ValueError: if a field is missing, of another kind, or about another run.
+        ValueError: if a field is missing, unknown, of another kind, or about another run.
     """
-
-    def each(kind: Kind) -> Kind:
-        return list_of(kind, len(config.seeds))
-
-    kinds = {
-        "agent": _exactly(config.agent),
-        "env": _exactly(config.env),
-        "policy_kind": _exactly(config.policy_kind),
-        "seeds": _exactly(list(config.seeds)),
-        "iterations": COUNT,
-        "env_steps_per_seed": each(COUNT),
-        "wall_seconds": NUMBER,
-        "steps_per_second": NUMBER,
-        "threshold": or_null(NUMBER),
-        "eval_episodes": COUNT,
-        "eval_mean": each(or_null(NUMBER)),
-        "eval_std": each(or_null(NUMBER)),
-        "eval_standard_error": each(or_null(NUMBER)),
-        "solved": each(or_null(TRUTH)),
-        "solved_interval": or_null(list_of(NUMBER, 2)),
-        "steps_to_threshold": each(or_null(COUNT)),
-        "failed": each(or_null(TEXT)),
-    }
-    check_fields(data, kinds, others=True)
-
-
-def _exactly(value: Any) -> Kind:
-    return Kind(f"{value!r} as in config.json", lambda v: v == value)
+    found: Summary = conform(data, Summary)
+    for name in ("agent", "env", "policy_kind", "seeds"):
+        mine, its = getattr(found, name), getattr(config, name)
+        expect(mine == its, name, f"as in config.json, {reprlib.repr(its)}", mine)
+    for name in OF_EACH_SEED:
+        entries = getattr(found, name)
+        expect(len(entries) == len(config.seeds), name, f"a list of {len(config.seeds)}", entries)
+    for i, failed in enumerate(found.failed):
+        here = f"[{i}]"
+        mean, std, error = found.eval_mean[i], found.eval_std[i], found.eval_standard_error[i]
+        expect(failed is None or mean is None, f"eval_mean{here}", "null, as it failed", mean)
+        expect(std is None or mean is not None, f"eval_std{here}", "null, as the mean is", std)
+        expect((error is None) == (std is None), f"eval_standard_error{here}", "of eval_std", error)
+        solved = None
+        if found.threshold is not None:
+            solved = mean is not None and mean >= found.threshold
+        expect(found.solved[i] == solved, f"solved{here}", f"{solved}", found.solved[i])
+        steps, reached = found.env_steps_per_seed[i], found.steps_to_threshold[i]
+        expect((reached or 0) <= steps, f"steps_to_threshold{here}", f"at most {steps}", reached)
+    interval = found.solved_interval
+    expect(interval is None or interval[0] <= interval[1], "solved_interval", "in order", interval)
+    expect(
+        interval is None or found.threshold is not None,
+        "solved_interval",
+        "null without a threshold",
+        interval,
+    )
 
 
 def _mean(values: Sequence[float]) -> float | None:

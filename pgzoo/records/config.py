@@ -6,76 +6,37 @@ import dataclasses
 import hashlib
 import json
 import platform
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, get_type_hints
 
 from pgzoo.errors import UsageError
 from pgzoo.records.files import damaged
-from pgzoo.records.shapes import (
-    COUNT,
-    POSITIVE,
-    TEXT,
-    TRUTH,
-    Kind,
-    check_fields,
-    is_number,
-    is_whole,
-    list_of,
-    one_of,
-    or_null,
+from pgzoo.records.schema import (
+    MOST_SEEDS,
+    POLICY_KINDS,
+    Count,
+    Device,
+    Digest,
+    Name,
+    PolicyKind,
+    Positive,
+    Seeds,
+    Setting,
+    check_names,
+    conform,
+    expect,
+    signed,
+    verified,
 )
 
-FORMAT = 2
+__all__ = ["FORMAT", "LIBRARIES", "MOST_SEEDS", "POLICY_KINDS", "RunConfig", "check_format"]
+
+FORMAT = 3
 """Of run folders. It goes up when files change so that other versions of pgzoo misread them."""
 LIBRARIES = ("torch", "numpy", "gymnasium", "scipy")
-POLICY_KINDS = ("mlp", "linear", "tabular")
-
-
-def _is_setting(value: Any) -> bool:
-    if isinstance(value, list):
-        return all(map(is_whole, value)) and all(map(is_number, value))
-    return value is None or isinstance(value, (bool, str)) or is_number(value)
-
-
-def _are_seeds(value: Any) -> bool:
-    return list_of(COUNT).fits(value) and 0 < len(value) == len(set(value))
-
-
-FIELDS = {
-    "agent": TEXT,
-    "env": TEXT,
-    "policy_kind": one_of(*POLICY_KINDS),
-    "seeds": Kind("a list of different whole numbers from 0 to 2^63 − 1", _are_seeds),
-    "device": Kind(
-        "a device, such as cpu or cuda",
-        lambda v: isinstance(v, str) and re.fullmatch(r"(cpu|cuda|mps)(:\d+)?", v) is not None,
-    ),
-    "max_episode_steps": or_null(POSITIVE),
-    "stop_when_solved": TRUTH,
-    "hyperparameters": Kind("an object", lambda v: isinstance(v, dict) and all(map(TEXT.fits, v))),
-    "diagnostics": COUNT,
-    "compare_estimators": TRUTH,
-    "estimator_sha256": or_null(
-        Kind(
-            "64 hexadecimal digits",
-            lambda v: isinstance(v, str) and re.fullmatch(r"[0-9a-f]{64}", v) is not None,
-        )
-    ),
-}
-"""Every field of a ``RunConfig``, as it is in the file."""
-SETTING = Kind("null, true, false, a finite number, text or a list of whole numbers", _is_setting)
-"""Every value among the hyperparameters; what each may be is for the agent to say."""
-ABOUT = {
-    "format": COUNT,
-    "versions": Kind(
-        "an object of texts", lambda v: isinstance(v, dict) and all(map(TEXT.fits, v.values()))
-    ),
-}
-"""What else is in the file: it says how the run was made, and is no part of it."""
 
 
 @dataclass(frozen=True)
@@ -96,17 +57,17 @@ class RunConfig:
         estimator_sha256: digest of the program that a user's own Ψ came from.
     """
 
-    agent: str
-    env: str
-    policy_kind: str
-    seeds: tuple[int, ...]
-    device: str
-    max_episode_steps: int | None
+    agent: Name
+    env: Name
+    policy_kind: PolicyKind
+    seeds: Seeds
+    device: Device
+    max_episode_steps: Positive | None
     stop_when_solved: bool
     hyperparameters: dict[str, Any]
-    diagnostics: int = 0
+    diagnostics: Count = 0
     compare_estimators: bool = False
-    estimator_sha256: str | None = None
+    estimator_sha256: Digest | None = None
 
     def to_json(self) -> dict[str, Any]:
         """As in ``config.json``, with the versions that are installed.
@@ -117,8 +78,8 @@ class RunConfig:
         versions = {"python": platform.python_version(), "pgzoo": version("pgzoo")}
         versions |= {name: version(name) for name in LIBRARIES}
         data = {"format": FORMAT} | self._fields() | {"versions": versions}
-        _check(data)
-        return data
+        _conform(data)
+        return signed(data)
 
     @classmethod
     def from_json(cls, data: Any) -> Self:
@@ -127,10 +88,7 @@ class RunConfig:
         Raises:
             ValueError: for anything else than ``to_json`` can give.
         """
-        _check(data)
-        fields = {name: data[name] for name in FIELDS}
-        settings = {k: _frozen(v) for k, v in data["hyperparameters"].items()}
-        return cls(**fields | {"seeds": tuple(data["seeds"]), "hyperparameters": settings})
+        return cls(**_conform(verified(data)))
 
     def digest(self) -> str:
         """Equal for equal configurations, whatever versions are installed."""
@@ -142,14 +100,19 @@ class RunConfig:
         return data | {"seeds": _thawed(self.seeds), "hyperparameters": settings}
 
 
-def _check(data: Any) -> None:
-    check_fields(data, FIELDS | ABOUT)
-    settings = data["hyperparameters"]
-    check_fields(settings, dict.fromkeys(settings, SETTING))
-
-
-def _frozen(value: Any) -> Any:
-    return tuple(value) if isinstance(value, list) else value
+def _conform(data: Any) -> dict[str, Any]:
+    """The fields of a ``RunConfig``, from ``config.json`` without its digest."""
+    kinds = get_type_hints(RunConfig, include_extras=True)
+    check_names(data, ["format", *kinds, "versions"])
+    conform(data["versions"], dict[Name, Name], "versions")
+    expect(data["format"] == FORMAT, "format", str(FORMAT), data["format"])
+    fields = {name: conform(data[name], kind, name) for name, kind in kinds.items()}
+    seeds, settings = fields["seeds"], fields["hyperparameters"]
+    expect(len(set(seeds)) == len(seeds), "seeds", "without repetition", seeds)
+    fields["hyperparameters"] = {
+        conform(k, Name, "hyperparameters"): conform(v, Setting, k) for k, v in settings.items()
+    }
+    return fields
 
 
 def _thawed(value: Any) -> Any:
@@ -167,8 +130,10 @@ def check_format(header: Mapping[str, Any], path: Path) -> None:
         UsageError: if an earlier or a later pgzoo wrote it.
     """
     found = header.get("format", 1)
-    if not is_whole(found) or found < 1:
-        raise damaged(path, f'expected "format" to be {FORMAT}, got {found!r}')
+    try:
+        conform(found, Positive, "format")
+    except ValueError as error:
+        raise damaged(path, error) from error
     if found != FORMAT:
         age = "an earlier" if found < FORMAT else "a later"
         raise UsageError(

@@ -24,6 +24,8 @@ except ImportError:  # there is none on Windows
 # Neither follow a link nor wait for the other end of a pipe.
 STRICT = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
 DIGITS = 16
+MOST_DIGITS = 20
+"""Of a whole number in JSON: no field of ours can be longer."""
 KINDS = {
     stat.S_IFREG: "a regular file",
     stat.S_IFDIR: "a folder",
@@ -90,16 +92,43 @@ def read_json(path: Path) -> Any:
     Raises:
         UsageError: if it cannot be read, or is not JSON.
     """
+    content = read(path)
     try:
-        return json.loads(read(path).decode(), parse_constant=_refuse)
-    except UsageError:
-        raise
-    except (ValueError, RecursionError) as error:
+        return parse_json(content)
+    except ValueError as error:
         raise damaged(path, error) from error
+
+
+def parse_json(content: bytes | str) -> Any:
+    """JSON as a stranger may have written it: each field once, and no number but JSON's own.
+
+    Raises:
+        ValueError: if it is not that.
+    """
+    text = content.decode() if isinstance(content, bytes) else content
+    try:
+        return json.loads(
+            text, parse_constant=_refuse, parse_int=_integer, object_pairs_hook=_object
+        )
+    except RecursionError as error:
+        raise ValueError("it is nested too deeply") from error
 
 
 def _refuse(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
+
+
+def _integer(text: str) -> int:
+    if len(text) > MOST_DIGITS:
+        raise ValueError(f"it has a whole number of {len(text):,} digits")
+    return int(text)
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("it has a field twice")
+    return found
 
 
 def cannot_read(path: Path, error: OSError) -> UsageError:

@@ -11,6 +11,7 @@ files alone.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from pgzoo.errors import UsageError
 from pgzoo.records import checkpoint, files
 from pgzoo.records.columns import check_summary
 from pgzoo.records.config import RunConfig, check_format
+from pgzoo.records.schema import signed, verified
 
 CONFIG, METRICS, CHECKPOINT, SUMMARY, TIMES = FILES = (
     "config.json",
@@ -131,10 +133,9 @@ class RunFolder:
         return any(self.path.glob(SEEDS))
 
     @property
-    def has_metrics(self) -> bool:
-        """Whether an iteration was completed."""
-        path = self.path / METRICS
-        return path.is_file() and path.stat().st_size > 0
+    def has_checkpoint(self) -> bool:
+        """Whether training has begun."""
+        return os.path.lexists(self.path / CHECKPOINT)
 
     def config(self) -> RunConfig:
         """The run's configuration.
@@ -157,25 +158,51 @@ class RunFolder:
         return self.config()
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write ``summary.json``."""
-        content = json.dumps(summary, indent=2, allow_nan=False).encode()
-        files.write(self.path / SUMMARY, content)
+        """Write ``summary.json``; with it ``times.csv`` is closed, too.
+
+        Raises:
+            OSError: if it cannot be written.
+        """
+        content = signed({**summary, "times_digest": self._digest_of_times()})
+        files.write(self.path / SUMMARY, json.dumps(content, indent=2, allow_nan=False).encode())
 
     def summary(self) -> dict[str, Any] | None:
-        """The finished run's summary, else None.
+        """The finished run's summary without digests, else None.
 
         Raises:
             UsageError: if the file does not hold one.
         """
+        found = self._summary()
+        return found and {k: v for k, v in found.items() if k != "times_digest"}
+
+    def check_times(self) -> None:
+        """Make sure that ``times.csv`` of a finished run is as its summary says.
+
+        Raises:
+            UsageError: if not.
+        """
+        found = self._summary()
+        if found is not None and found["times_digest"] != self._digest_of_times():
+            raise files.damaged(
+                self.path / TIMES, f"it does not match its digest in {SUMMARY}, so it was edited"
+            )
+
+    def _summary(self) -> dict[str, Any] | None:
         path = self.path / SUMMARY
         if not os.path.lexists(path):
             return None
         data = files.read_json(path)
         try:
-            check_summary(data, self.config())
+            found = verified(data)
+            check_summary(found, self.config())
         except ValueError as error:
             raise files.damaged(path, error) from error
-        return dict(data)
+        return found
+
+    def _digest_of_times(self) -> str:
+        path = self.path / TIMES
+        content = files.read(path) if os.path.lexists(path) else b""
+        return hashlib.sha256(content).hexdigest()
 
     def save_checkpoint(self, tensors: Mapping[str, Tensor], state: Mapping[str, Any]) -> None:
         """Replace the checkpoint.
@@ -246,7 +273,7 @@ class RunFolder:
         try:
             if theta is None:
                 raise ValueError("it holds no policy")
-            checkpoint.check_rows("theta", theta, config)
+            checkpoint.check_rows("theta", theta, (len(config.seeds), None))
         except ValueError as error:
             raise checkpoint.foreign(path, error) from error
         return theta

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 import os
+import re
+import reprlib
 from collections.abc import Sequence
 
 from pgzoo.records import files
 from pgzoo.records.run_folder import TIMES, RunFolder
 
 HEADER = ("iteration", "seconds")
+LINE = re.compile(r"([0-9]{1,18}),([0-9]{1,18}\.[0-9]{4})")
 
 
 class TimesFile:
@@ -25,13 +26,13 @@ class TimesFile:
         seconds: that these iterations took, over all sessions.
 
     Raises:
-        UsageError: if the file is not the run's own.
+        UsageError: if the file is damaged, or not the run's own.
         OSError: if it cannot be written.
     """
 
     def __init__(self, folder: RunFolder, iterations: int) -> None:
         path = folder.path / TIMES
-        kept = [line for line in read_times(folder) if line[0] < iterations]
+        kept = _read(folder, before=iterations)
         self.seconds = kept[-1][1] if kept else 0.0
         write_times(folder, kept)
         self._file = os.fdopen(files.open_regular(path, os.O_WRONLY | os.O_APPEND), "ab", 0)
@@ -39,6 +40,10 @@ class TimesFile:
     def append(self, iteration: int, seconds: float) -> None:
         """Add when an iteration was over, in seconds since the run began."""
         self._file.write(_text([(iteration, seconds)]))
+
+    def sync(self) -> None:
+        """Make sure that what was appended is on the disk."""
+        os.fsync(self._file.fileno())
 
     def close(self) -> None:
         """Close the file."""
@@ -48,23 +53,38 @@ class TimesFile:
 def read_times(folder: RunFolder) -> list[tuple[int, float]]:
     """Iterations, and in how many seconds since the run began each was over.
 
-    As far as the file says so: no result depends on it.
-
     Raises:
-        UsageError: if the file is not the run's own.
+        UsageError: if the file is damaged, or not the run's own.
+    """
+    folder.check_times()
+    return _read(folder)
+
+
+def _read(folder: RunFolder, before: float = math.inf) -> list[tuple[int, float]]:
+    """The lines before an iteration; the rest of the file may be anything.
+
+    A process that was killed may have left a part of a line at the end.
     """
     path = folder.path / TIMES
     if not os.path.lexists(path):
         return []
+    header, *texts = files.read(path).decode(errors="replace").split("\n")
     lines: list[tuple[int, float]] = []
-    text = files.read(path).decode(errors="replace")
-    for line in csv.reader(io.StringIO(text.replace("\0", ""))):
-        try:
-            number, seconds = int(line[0]), float(line[1])
-        except (ValueError, IndexError):
-            continue  # the header, or what a crash left
-        if math.isfinite(seconds) and seconds >= (lines[-1][1] if lines else 0):
+    try:
+        if header != ",".join(HEADER):
+            raise ValueError(f"expected its first line to be {','.join(HEADER)}")
+        for i, text in enumerate(texts[:-1], 2):
+            found, last = LINE.fullmatch(text), lines[-1] if lines else (-1, 0.0)
+            if found is None:
+                raise ValueError(f"line {i} is {reprlib.repr(text)}, no iteration and seconds")
+            number, seconds = int(found[1]), float(found[2])
+            if number >= before:
+                break
+            if number <= last[0] or seconds < last[1]:
+                raise ValueError(f"line {i} is of an earlier iteration or time than the one before")
             lines.append((number, seconds))
+    except ValueError as error:
+        raise files.damaged(path, error) from error
     return lines
 
 

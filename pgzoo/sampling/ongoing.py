@@ -85,32 +85,13 @@ class Ongoing:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Ongoing:
-        """The inverse of ``tensors``.
-
-        Raises:
-            UsageError: for anything that ``tensors`` cannot have returned.
-        """
+        """The inverse of ``tensors``, of what ``records.checkpoint`` has found to be in order."""
         arrays = {name: tensor.cpu().numpy() for name, tensor in tensors.items()}
-        names = ("episode", "length", "returns", "ended", "actions")
-        _expect(set(arrays) == set(names), f"the entries {', '.join(names)}", ", ".join(arrays))
-        episode, length, returns, ended, actions = (arrays[name] for name in names)
-        for name, kind in (("episode", "i"), ("length", "i"), ("returns", "f"), ("ended", "b")):
-            array = arrays[name]
-            _expect(array.dtype.kind == kind, f"{name} of another type", str(array.dtype))
-            fits = array.ndim == 2 and array.shape == episode.shape
-            _expect(fits, f"{name} for each replica and row", str(array.shape))
-        _expect(actions.dtype.kind in "iu", "actions that are integers", str(actions.dtype))
-        _expect(actions.ndim == 1, "actions in a single row", str(actions.shape))
-        for name in ("episode", "length", "actions"):
-            least = int(arrays[name].min(initial=0))
-            _expect(least >= 0, f"{name} of at least 0", str(least))
-        total = sum(length.ravel().tolist())
-        _expect(total == len(actions), f"{total} actions, as length says", str(len(actions)))
-        _expect(bool((length > 0)[ended].all()), "actions of every episode that ended", "none")
+        length, actions = arrays["length"], arrays["actions"]
         longest = int(length.max(initial=0))
         rows = np.zeros((*length.shape, longest), actions.dtype)
         rows[np.arange(longest) >= longest - length[..., None]] = actions
-        return cls(episode, length, returns.astype(np.float64), ended, rows)
+        return cls(**arrays | {"actions": rows})
 
 
 def bring_back(
@@ -173,11 +154,3 @@ def _latest(actions: NDArray, count: int) -> NDArray:
     kept = min(count, actions.shape[2])
     columns[..., count - kept :] = actions[..., actions.shape[2] - kept :]
     return columns
-
-
-def _expect(condition: bool, expected: str, got: str) -> None:
-    if not condition:
-        raise UsageError(
-            f"Expected {expected} in the record of episodes under way, got {got}. It is damaged; "
-            "start anew without it."
-        )
