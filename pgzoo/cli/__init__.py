@@ -16,6 +16,7 @@ from pgzoo.agents import AGENTS
 from pgzoo.cli.check import check
 from pgzoo.cli.compare import compare
 from pgzoo.cli.course import course
+from pgzoo.cli.doctor import doctor
 from pgzoo.cli.flags import with_flags
 from pgzoo.cli.lab import lab
 from pgzoo.cli.plot import plot
@@ -102,6 +103,7 @@ def main() -> None:
     pgzoo lab measure --env CartPole-v1       bias and variance of every estimator
     pgzoo check my_file.py:my_psi             is an estimator of your own right?
     pgzoo plot RUN RUN                        figures that compare runs
+    pgzoo doctor RUN                          what is damaged, and what can still be done
     pgzoo course student OUT                  the course's notebooks, to be filled in
     pgzoo course grade SUBMISSIONS            grade a class
     pgzoo list                                agents, environments, policies
@@ -111,6 +113,7 @@ def main() -> None:
 main.add_command(run)
 main.add_command(compare)
 main.add_command(course)
+main.add_command(doctor)
 main.add_command(lab)
 main.add_command(check)
 main.add_command(plot)

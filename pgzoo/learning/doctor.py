@@ -7,12 +7,9 @@ too, whatever the one before has. A finding names what it lacks for; what can be
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import hashlib
-import io
 import json
-import math
 import os
 import platform
 import shutil
@@ -27,20 +24,19 @@ import numpy as np
 import pgzoo_envs
 import torch
 
-from pgzoo.agents import AGENTS, Agent
-from pgzoo.agents.custom import Custom
+from pgzoo.agents import AGENTS
 from pgzoo.errors import UsageError
 from pgzoo.learning.run import Run
 from pgzoo.learning.snapshots import PERCENT_APART, passed
 from pgzoo.learning.state import TrainState
+from pgzoo.learning.stored import load_state, policies, stored_agent, stored_config
 from pgzoo.learning.trainer import Trainer, describe_env
 from pgzoo.learning.update import Networks
-from pgzoo.options import build
 from pgzoo.policies.networks import Network, make_policy
 from pgzoo.records import files
-from pgzoo.records.columns import PROGRESS
 from pgzoo.records.config import LIBRARIES, RunConfig
 from pgzoo.records.event_files import whole_until
+from pgzoo.records.metrics_file import Columns, read_metrics
 from pgzoo.records.run_folder import (
     CHECKPOINT,
     CONFIG,
@@ -59,13 +55,13 @@ Severity = Literal["fine", "note", "damaged"]
 Action = Literal["evaluate", "watch", "resume", "plot", "compare", "tensorboard"]
 T = TypeVar("T")
 
-POLICY = ("configuration", "environment", "network", "checkpoint")
-RESULTS = ("configuration", "options", "results", "metrics", "times")
-BEGIN = ("configuration", "environment", "options", "estimator", "trainer", "summary")
+POLICY = ("configuration", "environment", "checkpoint")
+RESULTS = ("configuration", "results", "metrics", "times")
+BEGIN = ("configuration", "environment", "estimator", "trainer", "summary")
 NEEDS: dict[Action, tuple[str, ...]] = {
     "evaluate": POLICY,
     "watch": (*POLICY, "survivor", "summary", "picture", "first snapshot"),
-    "resume": (*BEGIN, "own files", "rest", "room", "state", "metrics so far", "times"),
+    "resume": (*BEGIN, "own files", "rest", "room", "state", "metrics so far", "times so far"),
     "plot": RESULTS,
     "compare": (*RESULTS, "equal steps", "version", "source"),
     "tensorboard": ("events",),
@@ -242,29 +238,28 @@ class _Chart:
 
 
 def _examine(chart: _Chart, folder: RunFolder, evaluate: bool) -> None:
-    run = Run(folder)
-    config = chart.attempt(CONFIG, ("configuration",), folder.config)
-    if config is None:
-        _examine_entries(chart, folder.path)
-        _examine_events(chart, folder.path)
-        return
-    _examine_config(chart, folder, config)
-    network = _examine_environment(chart, config)
-    agent = _examine_agent(chart, config)
-    trainer = _make_trainer(chart, config, agent)
-    summary = _examine_summary(chart, folder)
-    state = _examine_checkpoint(chart, folder, config, network, trainer)
-    if state is not None:
-        _examine_snapshots(chart, folder, config, network, state)
-    _examine_metrics(chart, run, state, summary)
-    _examine_times(chart, folder, state)
-    if summary is not None and state is not None:
-        _compare_summary(chart, summary, state)
-    if evaluate and summary is not None:
-        _evaluate_again(chart, run, summary)
+    config = chart.attempt(CONFIG, ("configuration",), lambda: stored_config(folder))
+    if config is not None:
+        _examine_training(chart, folder, config, evaluate)
     _examine_events(chart, folder.path)
     _examine_entries(chart, folder.path)
-    _examine_rest(chart, folder, state)
+    _examine_place(chart, folder.path)
+
+
+def _examine_training(chart: _Chart, folder: RunFolder, config: RunConfig, evaluate: bool) -> None:
+    _examine_config(chart, folder, config)
+    network = _examine_environment(chart, config)
+    trainer = None if network is None else _make_trainer(chart, folder, config)
+    summary = _examine_summary(chart, folder)
+    state = _examine_checkpoint(chart, folder, config, network, trainer)
+    _examine_snapshots(chart, folder, config, network, state)
+    _examine_metrics(chart, folder, state, summary)
+    if summary is not None or not os.path.lexists(folder.path / SUMMARY):
+        _examine_times(chart, folder, state)
+    if summary is not None and state is not None:
+        _compare_summary(chart, summary, state)
+    if summary is not None and evaluate:
+        _evaluate_again(chart, Run(folder), summary)
 
 
 def _examine_config(chart: _Chart, folder: RunFolder, config: RunConfig) -> None:
@@ -288,8 +283,8 @@ def _examine_config(chart: _Chart, folder: RunFolder, config: RunConfig) -> None
         )
     if config.device != "cpu" and not torch.cuda.is_available():
         chart.note("device", f"it was begun on {config.device}, and is computed on the CPU here")
-    if config.agent not in AGENTS and config.estimator_sha256 is None:
-        chart.note("estimator", "nobody can tell of which program it is", lacks=("source",))
+    if config.agent not in AGENTS:
+        _examine_estimator(chart, config)
 
 
 def _examine_environment(chart: _Chart, config: RunConfig) -> Network | None:
@@ -299,7 +294,7 @@ def _examine_environment(chart: _Chart, config: RunConfig) -> Network | None:
             part,
             f"{config.env} names a module, which is run when the environment is made; that was not "
             "tried. Make sure that the module is one you know",
-            unknown=(*needed, "network", "trainer", "checkpoint", "state"),
+            unknown=(*needed, "trainer"),
         )
         return None
     info = chart.attempt(part, needed, lambda: describe_env(config))
@@ -312,22 +307,16 @@ def _examine_environment(chart: _Chart, config: RunConfig) -> Network | None:
         chart.fine(part, f"{config.env} is installed")
     return chart.attempt(
         CONFIG,
-        ("network",),
+        ("environment",),
         lambda: make_policy(config.policy_kind, info, config.hyperparameters["hidden"]),
     )
-
-
-def _examine_agent(chart: _Chart, config: RunConfig) -> Agent | None:
-    own = config.agent not in AGENTS
-    if own:
-        _examine_estimator(chart, config)
-    kind = Custom if own else AGENTS[config.agent].agent
-    return chart.attempt(CONFIG, ("options",), lambda: build(kind, config.hyperparameters))
 
 
 def _examine_estimator(chart: _Chart, config: RunConfig) -> None:
     """A program of somebody's own; it is compared by its digest, and not run."""
     part, file = "estimator", config.agent.rpartition(":")[0]
+    if config.estimator_sha256 is None:
+        chart.note(part, "nobody can tell of which program it is", lacks=("source",))
     if not file.endswith(".py"):
         chart.note(
             part,
@@ -353,11 +342,11 @@ def _examine_estimator(chart: _Chart, config: RunConfig) -> None:
         )
 
 
-def _make_trainer(chart: _Chart, config: RunConfig, agent: Agent | None) -> Trainer | None:
-    hindered = {name for f in chart.findings for name in (*f.lacks, *f.unknown)}
-    if agent is None or hindered & {"environment", "network"}:
-        return None
-    trainer = chart.attempt(CONFIG, ("trainer",), lambda: Trainer(config, agent, "cpu"))
+def _make_trainer(chart: _Chart, folder: RunFolder, config: RunConfig) -> Trainer | None:
+    def make() -> Trainer:
+        return Trainer(config, stored_agent(config, folder.path / CONFIG), "cpu")
+
+    trainer = chart.attempt(CONFIG, ("trainer",), make)
     if trainer is not None:
         trainer.close()
     return trainer
@@ -383,30 +372,30 @@ def _examine_checkpoint(
     trainer: Trainer | None,
 ) -> TrainState | None:
     use = ("checkpoint", "state")
-    if not os.path.lexists(folder.path / CHECKPOINT):
-        begun = folder.has_metrics or os.path.lexists(folder.path / SUMMARY)
-        if begun:
-            chart.damaged(
-                CHECKPOINT, "it is missing. Restore it from a copy", lacks=("checkpoint",)
-            )
-        else:
-            chart.note(
-                CHECKPOINT, "there is none yet: training has not begun", lacks=("checkpoint",)
-            )
+    if not folder.has_checkpoint:
+        begun = any(os.path.lexists(folder.path / name) for name in (METRICS, SUMMARY))
+        tell = chart.damaged if begun else chart.note
+        missing = "it is missing. Restore it from a copy, or resume and train from the start"
+        tell(
+            CHECKPOINT,
+            missing if begun else "there is none yet: training has not begun",
+            lacks=("checkpoint", "metrics"),
+        )
         return None
-    loaded = chart.attempt(CHECKPOINT, use, folder.load_checkpoint)
-    if loaded is None:
-        return None
-    state = chart.attempt(CHECKPOINT, use, lambda: TrainState.from_checkpoint(*loaded, "cpu"))
+
+    def read() -> TrainState:
+        if network is not None:
+            return load_state(folder, Networks(network), "cpu")
+        loaded = folder.load_checkpoint()
+        assert loaded is not None
+        return TrainState.from_checkpoint(*loaded, "cpu")
+
+    state = chart.attempt(CHECKPOINT, use, read)
     if state is None:
         return None
-    known = state
-    if network is not None:
-        fits = chart.attempt(CHECKPOINT, use, lambda: _fits(Networks(network), known))
-        if fits is None:
-            return None
     if trainer is not None:
-        chart.attempt(CHECKPOINT, ("state",), lambda: _fits(trainer.networks, known))
+        learners, networks = state.learners, trainer.networks
+        chart.attempt(CHECKPOINT, ("state",), lambda: networks.check(learners))
     chart.fine(CHECKPOINT, _how_far(state, config))
     failed = {r.seed: r.failed for r in state.replicas if r.failed is not None}
     if failed:
@@ -420,17 +409,12 @@ def _examine_checkpoint(
     return state
 
 
-def _fits(networks: Networks, state: TrainState) -> bool:
-    networks.check(state.learners)
-    return True
-
-
 def _how_far(state: TrainState, config: RunConfig) -> str:
-    budget = config.hyperparameters.get("steps")
-    text = f"{state.iteration:,} iterations, {state.steps:,} steps of all seeds"
-    if isinstance(budget, int) and budget > 0:
-        text += f", {100 * state.share(budget):.0f}% of the training"
-    return text
+    share = state.share(config.hyperparameters["steps"])
+    return (
+        f"{state.iteration:,} iterations, {state.steps:,} steps of all seeds, {share:.0%} of the "
+        "training"
+    )
 
 
 def _examine_snapshots(
@@ -438,23 +422,27 @@ def _examine_snapshots(
     folder: RunFolder,
     config: RunConfig,
     network: Network | None,
-    state: TrainState,
+    state: TrainState | None,
 ) -> None:
     first = ("first snapshot",)
     there = chart.attempt(SNAPSHOTS, first, folder.snapshots)
     if there is None:
         return
-    whole = [percent for percent in there if _snapshot(chart, folder, network, percent)]
+
+    def is_whole(percent: int) -> bool:
+        lacks = first if percent == 0 else ()
+        part = f"{SNAPSHOTS}/{percent:03d}.safetensors"
+        theta = chart.attempt(part, lacks, lambda: policies(folder, network, percent))
+        return theta is not None
+
     if 0 not in there:
         chart.note(SNAPSHOTS, "there is none of the untrained policies", lacks=first)
-    budget = config.hyperparameters.get("steps")
-    due: list[int] = []
-    if isinstance(budget, int) and budget > 0:
-        least = min(passed(replica, budget) for replica in state.replicas)
-        due = [p for p in range(0, 101, PERCENT_APART) if p <= least]
-    missing = [p for p in due if p not in there]
-    if whole:
+    if whole := [percent for percent in there if is_whole(percent)]:
         chart.fine(SNAPSHOTS, f"after {', '.join(map(str, whole))} percent")
+    if state is None:
+        return
+    least = min(passed(replica, config.hyperparameters["steps"]) for replica in state.replicas)
+    missing = [p for p in range(0, least + 1, PERCENT_APART) if p not in there]
     if missing:
         chart.damaged(
             SNAPSHOTS,
@@ -463,149 +451,59 @@ def _examine_snapshots(
         )
 
 
-def _snapshot(chart: _Chart, folder: RunFolder, network: Network | None, percent: int) -> bool:
-    def read() -> bool:
-        theta = folder.load_snapshot(percent)
-        if network is not None and theta.shape[1:] != (network.num_params,):
-            raise ValueError(f"it has the shape {list(theta.shape)}")
-        return True
-
-    lacks = ("first snapshot",) if percent == 0 else ()
-    return chart.attempt(f"{SNAPSHOTS}/{percent:03d}", lacks, read) is not None
-
-
 def _examine_metrics(
-    chart: _Chart, run: Run, state: TrainState | None, summary: Mapping[str, Any] | None
+    chart: _Chart,
+    folder: RunFolder,
+    state: TrainState | None,
+    summary: Mapping[str, Any] | None,
 ) -> None:
-    path, use = run.path / METRICS, ("metrics", "metrics so far")
-    if not os.path.lexists(path):
-        begun = state is not None and state.metrics_size > 0
-        if begun or summary is not None:
-            chart.damaged(METRICS, "it is missing. Restore it from a copy", lacks=use)
-        else:
-            chart.note(METRICS, "no iteration is complete yet", lacks=("metrics",))
-        return
-    content = chart.attempt(METRICS, use, lambda: files.read(path))
-    if content is None:
-        return
-    if path.lstat().st_nlink > 1:
+    path, use = folder.path / METRICS, ("metrics", "metrics so far")
+    chart.attempt(METRICS, use, lambda: files.check_kind(path))
+    about = path.lstat() if os.path.lexists(path) else None
+    if about is not None and stat.S_ISREG(about.st_mode) and about.st_nlink > 1:
         chart.damaged(
             METRICS,
             "it has another name elsewhere (a hard link). Put a copy in its place",
             lacks=("metrics so far",),
         )
-    chart.attempt(METRICS, ("metrics",), lambda: run.metrics)
-    if state is not None and not _reaches(chart, content, state.metrics_size):
+    if state is None:
+        if folder.has_checkpoint:
+            chart.note(METRICS, "without the checkpoint nobody can tell", lacks=("metrics",))
         return
-    kept = content if state is None else content[: state.metrics_size]
-    lines = chart.attempt(METRICS, ("metrics so far",), lambda: _lines(kept, run.config))
-    if lines is None:
+    known = state.to_json()
+    columns = chart.attempt(METRICS, use, lambda: read_metrics(folder, known))
+    if columns is None:
         return
-    wrong = list(_contradictions(lines, run.config, state))
-    if wrong:
-        chart.damaged(METRICS, f"{'; '.join(wrong[:3])}. Restore it from a copy")
+    if not columns:
+        chart.note(METRICS, "no iteration is complete yet", lacks=("metrics",))
     else:
-        chart.fine(METRICS, f"{len(lines):,} lines, each iteration's of each seed")
-    if summary is not None:
-        chart.attempt(METRICS, ("equal steps",), lambda: _check_steps(lines, summary))
-
-
-def _reaches(chart: _Chart, content: bytes, size: int) -> bool:
-    """Whether metrics go as far as the checkpoint; what is beyond is no harm."""
-    if len(content) < size or (size and content[size - 1 : size] != b"\n"):
-        chart.damaged(
-            METRICS,
-            f"the checkpoint expects whole lines in its first {size:,} bytes, and it has "
-            f"{len(content):,}. Restore it from a copy",
-            lacks=("metrics so far",),
-        )
-        return False
-    if len(content) > size:
+        chart.fine(METRICS, f"{len(columns['seed']):,} lines, as they were written")
+    beyond = (0 if about is None else about.st_size) - state.metrics_size
+    if beyond > 0:
         chart.note(
             METRICS,
-            f"{len(content) - size:,} bytes are of iterations after the last checkpoint; going on "
-            "with the run makes them again",
+            f"{beyond:,} bytes came after the last checkpoint; resuming cuts them off, and nothing "
+            "is lost",
         )
-    return True
+    if summary is not None:
+        chart.attempt(METRICS, ("equal steps",), lambda: _check_steps(columns, summary))
 
 
-def _lines(content: bytes, config: RunConfig) -> list[dict[str, str]]:
-    """Lines by column.
-
-    Raises:
-        ValueError: if it is no table of this run's figures.
-    """
-    if not content:
-        return []
-    reader = csv.reader(io.StringIO(content.decode(), newline=""), strict=True)
-    header = next(reader)
-    if list(header[: len(PROGRESS)]) != list(PROGRESS) or len(set(header)) < len(header):
-        raise ValueError(f"expected columns {', '.join(PROGRESS)}, …; got {', '.join(header)}")
-    lines = []
-    for number, cells in enumerate(reader, start=2):
-        if len(cells) != len(header):
-            raise ValueError(f"expected {len(header)} columns in line {number}, got {len(cells)}")
-        line = dict(zip(header, cells, strict=True))
-        if int(line["seed"]) not in config.seeds:
-            raise ValueError(f"line {number} is of seed {line['seed']}, which the run has not")
-        for name, text in line.items():
-            if text and math.isnan(float(text)):
-                raise ValueError(f"{name} is no number in line {number}")
-        lines.append(line)
-    return lines
-
-
-def _contradictions(
-    lines: Sequence[Mapping[str, str]], config: RunConfig, state: TrainState | None
-) -> Iterator[str]:
-    """What lines say against each other, and against the checkpoint."""
-    of_seed: dict[int, list[Mapping[str, str]]] = {seed: [] for seed in config.seeds}
-    for line in lines:
-        of_seed[int(line["seed"])].append(line)
-    for seed, own in of_seed.items():
-        numbers = [int(line["iteration"]) for line in own]
-        if numbers != list(range(len(own))):
-            yield f"iterations of seed {seed} have gaps"
-        steps = [int(line["env_steps"]) for line in own]
-        if steps != sorted(steps):
-            yield f"steps of seed {seed} go back"
-    for replica in () if state is None else state.replicas:
-        own = of_seed[replica.seed]
-        last: Mapping[str, str] = own[-1] if own else {}
-        for name, kept in (("env_steps", replica.env_steps), ("episodes", replica.episodes)):
-            said = int(last.get(name, "0"))
-            if said != kept:
-                yield f"{name} of seed {replica.seed} end at {said:,}, in the checkpoint at {kept:,}"
-        mean = replica.recent_mean
-        text = last.get("return_last_100", "")
-        if mean is not None and (not text or not math.isclose(float(text), mean, rel_tol=1e-9)):
-            yield f"the last return of seed {replica.seed} is {text or 'none'}, not {mean:g}"
-
-
-def _check_steps(lines: Sequence[Mapping[str, str]], summary: Mapping[str, Any]) -> None:
-    last = {int(line["seed"]): int(line["env_steps"]) for line in lines}
+def _check_steps(columns: Columns, summary: Mapping[str, Any]) -> None:
+    last = dict(zip(columns["seed"], columns["env_steps"], strict=True)) if columns else {}
     for seed, steps in zip(summary["seeds"], summary["env_steps_per_seed"], strict=True):
         if last.get(seed, 0) != steps:
             raise ValueError(
-                f"its metrics end after {last.get(seed, 0):,} steps of seed {seed}, {SUMMARY} says "
+                f"it ends after {last.get(seed, 0):,} steps of seed {seed}, {SUMMARY} says "
                 f"{steps:,}"
             )
 
 
 def _examine_times(chart: _Chart, folder: RunFolder, state: TrainState | None) -> None:
+    done = 0 if state is None else state.iteration
+    chart.attempt(TIMES, ("times so far",), lambda: read_times(folder, before=done))
     times = chart.attempt(TIMES, ("times",), lambda: read_times(folder))
-    if times is None:
-        return
-    known = {number for number, _ in times}
-    expected = range(0 if state is None else state.iteration)
-    missing = len([number for number in expected if number not in known])
-    if missing:
-        chart.note(
-            TIMES,
-            f"of {missing:,} of {len(expected):,} iterations there is no time; no result depends "
-            "on it, but for seconds to the threshold",
-        )
-    elif times:
+    if times:
         chart.fine(TIMES, f"{len(times):,} iterations, {times[-1][1]:.0f} s")
 
 
@@ -619,18 +517,12 @@ def _compare_summary(chart: _Chart, summary: Mapping[str, Any], state: TrainStat
         "failed": [r.failed for r in replicas],
     }
     wrong = [name for name, value in expected.items() if summary[name] != value]
-    threshold = summary["threshold"]
-    means = summary["eval_mean"]
-    solved = [None if threshold is None else m is not None and m >= threshold for m in means]
-    if summary["solved"] != solved:
-        wrong.append("solved")
     if state.running:
         wrong.append("that training is complete")
     if wrong:
         chart.damaged(
             SUMMARY,
-            f"it contradicts the checkpoint or itself in {', '.join(wrong)}. Restore both from one "
-            "copy",
+            f"it contradicts the checkpoint in {', '.join(wrong)}. Restore both from one copy",
         )
 
 
@@ -679,9 +571,7 @@ def _examine_events(chart: _Chart, path: Path) -> None:
 
 def _examine_entries(chart: _Chart, path: Path) -> None:
     """What is there that is not a regular file of a run's."""
-    files_needed = ("own files",)
-    refused = chart.attempt("folder", files_needed, RunFolder(path).check_files)
-    del refused
+    chart.attempt("folder", ("own files",), RunFolder(path).check_files)
     leftovers, foreign, odd = [], [], []
     for count, (name, mode) in enumerate(_entries(path)):
         if count == MOST_ENTRIES:
@@ -731,11 +621,9 @@ def _some(names: Sequence[str]) -> str:
     return shown if len(names) <= 3 else f"{shown} and {len(names) - 3} more"
 
 
-def _examine_rest(chart: _Chart, folder: RunFolder, state: TrainState | None) -> None:
+def _examine_place(chart: _Chart, path: Path) -> None:
     """Whether the run is at rest, and training could write here."""
-    path = folder.path
-    locked = chart.attempt("lock", ("rest",), lambda: files.is_locked(path / CONFIG))
-    if locked:
+    if chart.attempt("lock", ("rest",), lambda: files.is_locked(path / CONFIG)):
         chart.note("lock", "the run is being trained right now; look again later", lacks=("rest",))
     writable = os.access(path, os.W_OK | os.X_OK) and os.access(path / CONFIG, os.W_OK)
     if not writable:
@@ -743,11 +631,12 @@ def _examine_rest(chart: _Chart, folder: RunFolder, state: TrainState | None) ->
     free = chart.attempt("disk", (), lambda: shutil.disk_usage(path).free)
     if free is None:
         return
-    checkpoint = 0 if state is None else (path / CHECKPOINT).lstat().st_size
-    if free < 2 * checkpoint:
+    checkpoint = path / CHECKPOINT
+    needed = 2 * checkpoint.lstat().st_size if os.path.lexists(checkpoint) else 0
+    if free < needed:
         chart.note(
             "disk",
-            f"{free:,} bytes are free, and a checkpoint takes {checkpoint:,}: make room to go on",
+            f"{free:,} bytes are free, and two checkpoints take {needed:,}: make room to go on",
             lacks=("room",),
         )
     else:
