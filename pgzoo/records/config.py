@@ -25,6 +25,7 @@ from pgzoo.records.schema import (
     Positive,
     Seeds,
     Setting,
+    Text,
     check_names,
     conform,
     expect,
@@ -110,7 +111,8 @@ def _conform(data: Any) -> dict[str, Any]:
     seeds, settings = fields["seeds"], fields["hyperparameters"]
     expect(len(set(seeds)) == len(seeds), "seeds", "without repetition", seeds)
     fields["hyperparameters"] = {
-        conform(k, Name, "hyperparameters"): conform(v, Setting, k) for k, v in settings.items()
+        conform(k, Name, "hyperparameters"): conform(v, Text if isinstance(v, str) else Setting, k)
+        for k, v in settings.items()
     }
     return fields
 

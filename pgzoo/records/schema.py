@@ -39,8 +39,9 @@ Device = Annotated[str, Meta(pattern=DEVICE)]
 PolicyKind = Annotated[str, Meta(pattern=ONE_OF_POLICIES)]
 Seeds = Annotated[tuple[Count, ...], Meta(min_length=1, max_length=MOST_SEEDS)]
 Integer = Annotated[int, Meta(ge=-WHOLE, le=WHOLE)]
-Setting = bool | Integer | Number | Text | tuple[Integer, ...] | None
-"""A value among the hyperparameters; what each may be is for the agent to say."""
+# Never a list and text with a pattern in one union: msgspec 0.22 then reads memory that is not its.
+Setting = bool | Integer | Number | str | tuple[Integer, ...] | None
+"""A value among the hyperparameters, text to be a ``Text``; what it may be is for the agent."""
 
 WORDS = {
     PRINTABLE: "without control characters",
