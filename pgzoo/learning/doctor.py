@@ -161,7 +161,7 @@ def doctor(path: str | Path, *, evaluate: bool = False) -> Diagnosis:
     """
     path = Path(path)
     _check_is_run(path)
-    chart = _Chart()
+    chart = _Chart(path)
     _examine(chart, RunFolder(path), evaluate)
     findings = tuple(chart.findings)
     return Diagnosis(path, findings, tuple(_verdict(action, findings) for action in NEEDS))
@@ -211,8 +211,9 @@ def _check_is_run(path: Path) -> None:
 
 @dataclass
 class _Chart:
-    """What has been found so far."""
+    """What has been found so far of a folder."""
 
+    path: Path
     findings: list[Finding] = field(default_factory=list)
 
     def fine(self, part: str, text: str) -> None:
@@ -231,7 +232,7 @@ class _Chart:
         try:
             return read()
         except (UsageError, pgzoo_envs.EnvError) as error:
-            self.damaged(part, str(error), lacks=lacks)
+            self.damaged(part, str(error).replace(f"{self.path}{os.sep}", ""), lacks=lacks)
         except Exception as error:  # whatever a damaged file brings about, the next one is examined
             self.damaged(part, f"cannot be used: {type(error).__name__}: {error}", lacks=lacks)
         return None
@@ -383,20 +384,18 @@ def _examine_checkpoint(
         )
         return None
 
-    def read() -> TrainState:
-        if network is not None:
-            return load_state(folder, Networks(network), "cpu")
-        loaded = folder.load_checkpoint()
-        assert loaded is not None
-        return TrainState.from_checkpoint(*loaded, "cpu")
-
-    state = chart.attempt(CHECKPOINT, use, read)
-    if state is None:
+    loaded = chart.attempt(CHECKPOINT, (*use, "metrics"), folder.load_checkpoint)
+    if loaded is None:
         return None
-    if trainer is not None:
-        learners, networks = state.learners, trainer.networks
-        chart.attempt(CHECKPOINT, ("state",), lambda: networks.check(learners))
-    chart.fine(CHECKPOINT, _how_far(state, config))
+    state = TrainState.from_checkpoint(*loaded, "cpu")
+    fits = network is None or chart.attempt(
+        CHECKPOINT, use, lambda: load_state(folder, Networks(network), "cpu")
+    )
+    if fits and trainer is not None:
+        networks = trainer.networks
+        fits = chart.attempt(CHECKPOINT, ("state",), lambda: load_state(folder, networks, "cpu"))
+    if fits:
+        chart.fine(CHECKPOINT, _how_far(state, config))
     failed = {r.seed: r.failed for r in state.replicas if r.failed is not None}
     if failed:
         said = "; ".join(f"seed {seed}: {reason}" for seed, reason in failed.items())
@@ -467,8 +466,6 @@ def _examine_metrics(
             lacks=("metrics so far",),
         )
     if state is None:
-        if folder.has_checkpoint:
-            chart.note(METRICS, "without the checkpoint nobody can tell", lacks=("metrics",))
         return
     known = state.to_json()
     columns = chart.attempt(METRICS, use, lambda: read_metrics(folder, known))
