@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import reprlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -25,7 +24,7 @@ from pgzoo.records import files
 from pgzoo.records.config import FORMAT, RunConfig, check_format
 from pgzoo.records.files import damaged
 from pgzoo.records.intervals import WINDOW
-from pgzoo.records.schema import Header, State, conform, expect, quoted
+from pgzoo.records.schema import Header, Replica, State, brief, conform, expect, quoted
 
 KEY = "pgzoo"
 LONGEST_REASON = 200
@@ -159,10 +158,11 @@ def check_state(state: Mapping[str, Any], tensors: Mapping[str, Tensor], config:
         expect(r.finished or r.failed is None, f"{name}.finished", "true, as it failed", False)
         begun = bool(r.env_steps or r.episodes)
         expect(found.iteration > 0 or not begun, f"{name}.env_steps", "0 at first", r.env_steps)
-    _check_tensors(tensors, len(seeds))
+    _check_tensors(tensors, found.replicas)
 
 
-def _check_tensors(tensors: Mapping[str, Tensor], seeds: int) -> None:
+def _check_tensors(tensors: Mapping[str, Tensor], replicas: Sequence[Replica]) -> None:
+    seeds = len(replicas)
     for name in tensors:
         if TENSOR.fullmatch(name) is None:
             raise ValueError(f"it holds {quoted(name)}, which is unknown")
@@ -176,7 +176,7 @@ def _check_tensors(tensors: Mapping[str, Tensor], seeds: int) -> None:
         if name.startswith(("reference.", "pending.")):
             check_rows(name, tensor, (seeds, width))
     if any(name.startswith("ongoing.") for name in tensors):
-        _check_ongoing(tensors, seeds)
+        _check_ongoing(tensors, replicas)
 
 
 def _check_parameters(part: str, tensors: Mapping[str, Tensor], seeds: int) -> None:
@@ -191,15 +191,17 @@ def _check_parameters(part: str, tensors: Mapping[str, Tensor], seeds: int) -> N
     expect(bool((count == count.floor()).all()), f"{part}.count", "whole numbers", "others")
 
 
-def _check_ongoing(tensors: Mapping[str, Tensor], seeds: int) -> None:
+def _check_ongoing(tensors: Mapping[str, Tensor], replicas: Sequence[Replica]) -> None:
     """Episodes under way: rows of each seed, and the actions of all of them one after another."""
-    rows = _tensor(tensors, "ongoing.length").shape[1:2]
+    rows, seeds = _tensor(tensors, "ongoing.length").shape[1:2], len(replicas)
     for name, kind in UNDER_WAY.items():
         check_rows(f"ongoing.{name}", _tensor(tensors, f"ongoing.{name}"), (seeds, *rows), kind)
     length, ended = tensors["ongoing.length"], tensors["ongoing.ended"]
-    for name in ("episode", "length"):
-        least = int(tensors[f"ongoing.{name}"].min())
-        expect(least >= 0, f"ongoing.{name}", "at least 0", least)
+    for name, known in (("episode", "episodes"), ("length", "env_steps")):
+        for row, replica in zip(tensors[f"ongoing.{name}"].tolist(), replicas, strict=True):
+            most = getattr(replica, known)
+            expect(min(row) >= 0, f"ongoing.{name}", "at least 0", min(row))
+            expect(max(row) <= most, f"ongoing.{name}", f"at most {most}", max(row))
     actions = _tensor(tensors, "ongoing.actions")
     total = sum(length.ravel().tolist())
     whole = not (actions.is_floating_point() or actions.is_complex() or actions.dtype == torch.bool)
@@ -250,4 +252,4 @@ def check_rows(
 
 def _few(seeds: Sequence[int]) -> str:
     """Seeds in an error's words, if they are few."""
-    return reprlib.repr(list(seeds))
+    return brief(list(seeds))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import re
-import reprlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgzoo.records.config import RunConfig
-from pgzoo.records.schema import Summary, conform, expect
+from pgzoo.records.schema import Summary, brief, conform, expect
 
 PROGRESS = {
     "iteration": "number of the iteration, from 0",
@@ -216,7 +215,7 @@ def merged_summary(
 
 
 def check_summary(data: Any, config: RunConfig) -> None:
-    """Hold a summary, as in the file, against the schema and the configuration of its run.
+    """Hold a summary against the schema and the configuration of its run.
 
     Raises:
         ValueError: if a field is missing, unknown, of another kind, or about another run.
@@ -224,7 +223,7 @@ def check_summary(data: Any, config: RunConfig) -> None:
     found: Summary = conform(data, Summary)
     for name in ("agent", "env", "policy_kind", "seeds"):
         mine, its = getattr(found, name), getattr(config, name)
-        expect(mine == its, name, f"as in config.json, {reprlib.repr(its)}", mine)
+        expect(mine == its, name, f"as in config.json, {brief(its)}", mine)
     for name in OF_EACH_SEED:
         entries = getattr(found, name)
         expect(len(entries) == len(config.seeds), name, f"a list of {len(config.seeds)}", entries)

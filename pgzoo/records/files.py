@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import math
 import os
 import re
 import secrets
@@ -108,7 +109,11 @@ def parse_json(content: bytes | str) -> Any:
     text = content.decode() if isinstance(content, bytes) else content
     try:
         return json.loads(
-            text, parse_constant=_refuse, parse_int=_integer, object_pairs_hook=_object
+            text,
+            parse_constant=_refuse,
+            parse_int=_integer,
+            parse_float=_float,
+            object_pairs_hook=_object,
         )
     except RecursionError as error:
         raise ValueError("it is nested too deeply") from error
@@ -122,6 +127,13 @@ def _integer(text: str) -> int:
     if len(text) > MOST_DIGITS:
         raise ValueError(f"it has a whole number of {len(text):,} digits")
     return int(text)
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("it has a number that is too large")
+    return number
 
 
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -28,7 +28,7 @@ from pgzoo.errors import UsageError
 from pgzoo.records import checkpoint, files
 from pgzoo.records.columns import check_summary
 from pgzoo.records.config import RunConfig, check_format
-from pgzoo.records.schema import signed, verified
+from pgzoo.records.schema import Digest, conform, signed, verified
 
 CONFIG, METRICS, CHECKPOINT, SUMMARY, TIMES = FILES = (
     "config.json",
@@ -173,7 +173,7 @@ class RunFolder:
             UsageError: if the file does not hold one.
         """
         found = self._summary()
-        return found and {k: v for k, v in found.items() if k != "times_digest"}
+        return None if found is None else found[0]
 
     def check_times(self) -> None:
         """Make sure that ``times.csv`` of a finished run is as its summary says.
@@ -182,22 +182,24 @@ class RunFolder:
             UsageError: if not.
         """
         found = self._summary()
-        if found is not None and found["times_digest"] != self._digest_of_times():
+        if found is not None and found[1] != self._digest_of_times():
             raise files.damaged(
                 self.path / TIMES, f"it does not match its digest in {SUMMARY}, so it was edited"
             )
 
-    def _summary(self) -> dict[str, Any] | None:
+    def _summary(self) -> tuple[dict[str, Any], str] | None:
+        """The summary, and the digest of ``times.csv`` that is with it."""
         path = self.path / SUMMARY
         if not os.path.lexists(path):
             return None
         data = files.read_json(path)
         try:
             found = verified(data)
+            times: str = conform(found.pop("times_digest", None), Digest, "times_digest")
             check_summary(found, self.config())
         except ValueError as error:
             raise files.damaged(path, error) from error
-        return found
+        return found, times
 
     def _digest_of_times(self) -> str:
         path = self.path / TIMES

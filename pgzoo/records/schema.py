@@ -61,6 +61,12 @@ KINDS = {
 }
 
 
+_BRIEF = reprlib.Repr()
+_BRIEF.maxstring = _BRIEF.maxother = 80
+brief = _BRIEF.repr
+"""A value of a stranger's in an error's words: escaped, and not too long."""
+
+
 class Strict(Struct, forbid_unknown_fields=True):
     """A JSON object of exactly these fields."""
 
@@ -97,7 +103,7 @@ class Header(Strict):
 
 
 class Summary(Strict):
-    """``summary.json``, but for its digest: what ``columns.run_summary`` says of a run."""
+    """``summary.json``, but for its digests: what ``columns.run_summary`` says of a run."""
 
     agent: Name
     env: Name
@@ -116,7 +122,6 @@ class Summary(Strict):
     solved_interval: tuple[Share, Share] | None
     steps_to_threshold: tuple[Count | None, ...]
     failed: tuple[Text | None, ...]
-    times_digest: Digest
 
 
 def conform(data: Any, kind: Any, name: str = "") -> Any:
@@ -143,7 +148,7 @@ def check_names(data: Any, names: Iterable[str]) -> None:
         ValueError: if not.
     """
     if not isinstance(data, dict):
-        raise ValueError(f"expected a JSON object, got {reprlib.repr(data)}")
+        raise ValueError(f"expected a JSON object, got {brief(data)}")
     names = list(names)
     for name in data:
         if name not in names:
@@ -156,7 +161,7 @@ def check_names(data: Any, names: Iterable[str]) -> None:
 def expect(condition: bool, name: str, expected: str, got: Any) -> None:
     """Raise a ``ValueError`` in the words of ``conform`` unless a condition holds."""
     if not condition:
-        raise ValueError(f"expected {quoted(name)} to be {expected}; got {reprlib.repr(got)}")
+        raise ValueError(f"expected {quoted(name)} to be {expected}; got {brief(got)}")
 
 
 def digest_of(data: Any) -> str:
@@ -181,7 +186,7 @@ def verified(data: Any) -> dict[str, Any]:
         ValueError: if the digest is another one.
     """
     if not isinstance(data, dict):
-        raise ValueError(f"expected a JSON object, got {reprlib.repr(data)}")
+        raise ValueError(f"expected a JSON object, got {brief(data)}")
     if "digest" not in data:
         raise ValueError('"digest" is missing')
     content = {k: v for k, v in data.items() if k != "digest"}
@@ -192,7 +197,7 @@ def verified(data: Any) -> dict[str, Any]:
 
 def quoted(name: Any) -> str:
     """A field's name as JSON has it. Backticks are for options, which fields are not."""
-    return f'"{reprlib.repr(name)[1:-1]}"' if isinstance(name, str) else reprlib.repr(name)
+    return f'"{brief(name)[1:-1]}"' if isinstance(name, str) else brief(name)
 
 
 def _in_words(error: str, data: Any, name: str) -> str:
@@ -206,7 +211,7 @@ def _in_words(error: str, data: Any, name: str) -> str:
     if field := re.match(r"Object (missing required|contains unknown) field `(.*)`", what, re.S):
         full = f"{name}.{field[2]}" if name else field[2]
         return f"{quoted(full)} is {'missing' if 'missing' in field[1] else 'unknown'}"
-    got = f"; got {reprlib.repr(data)}"
+    got = f"; got {brief(data)}"
     if place.endswith("...]`"):  # a value or a key of an object, whose name is not said
         name, got = f"{name}[…]", ""
     what = re.sub(r"^Expected |, got `.*`$", "", what)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 import os
 import re
-import reprlib
 from collections.abc import Sequence
 
 from pgzoo.records import files
 from pgzoo.records.run_folder import TIMES, RunFolder
+from pgzoo.records.schema import brief
 
 HEADER = ("iteration", "seconds")
 LINE = re.compile(r"([0-9]{1,18}),([0-9]{1,18}\.[0-9]{4})")
@@ -79,8 +79,10 @@ def _read(folder: RunFolder, before: float) -> list[tuple[int, float]]:
             raise ValueError(f"expected its first line to be {','.join(HEADER)}")
         for i, text in enumerate(texts[:-1], 2):
             found, last = LINE.fullmatch(text), lines[-1] if lines else (-1, 0.0)
+            if last[0] == before - 1:
+                break
             if found is None:
-                raise ValueError(f"line {i} is {reprlib.repr(text)}, no iteration and seconds")
+                raise ValueError(f"line {i} is {brief(text)}, no iteration and seconds")
             number, seconds = int(found[1]), float(found[2])
             if number >= before:
                 break

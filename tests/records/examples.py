@@ -1,10 +1,13 @@
 """A run, small and made by hand, that the tests of its folder use."""
 
 import dataclasses
+import hashlib
+import json
 
 import torch
 
 from pgzoo.records.config import RunConfig
+from pgzoo.records.schema import signed
 
 HYPERPARAMETERS = {
     "steps": 1000,
@@ -25,12 +28,36 @@ CONFIG = RunConfig(
     hyperparameters=HYPERPARAMETERS,
     estimator_sha256="0123456789abcdef" * 4,
 )
-TENSORS = {
-    "policy.values": torch.arange(6.0).view(2, 3),
-    "policy.count": torch.tensor([1, 1]),
-    "critic.values": torch.ones(2, 4),
-    "other": torch.tensor([1.0, torch.nan, 2.0]),
+METRICS = "iteration,seed,env_steps,episodes,return_mean,return_last_100,length_mean\r\n" + "".join(
+    f"{i},{seed},{steps},{episodes},{mean},25.0,25.0\r\n"
+    for i, steps, episodes, mean in ((0, 200, 8, "20.0"), (1, 350, 14, ""), (2, 500, 20, "-1.5"))
+    for seed in (3, 5)
+)
+"""What ``metrics.csv`` held when the state was saved."""
+
+
+def parameters(values, count=1.0):
+    """A matrix of parameters after some updates, as a checkpoint holds it."""
+    moments = {"mean": -values, "square": values.square()}
+    return {"values": values, **moments, "count": torch.full((len(values), 1), count)}
+
+
+def named(part, tensors):
+    return {f"{part}.{name}": tensor for name, tensor in tensors.items()}
+
+
+TENSORS = named("policy", parameters(torch.arange(6.0).view(2, 3))) | {
+    **named("critic", parameters(torch.ones(2, 4))),
+    "pending.60": torch.zeros(2, 3),
 }
+UNDER_WAY = {
+    "episode": torch.tensor([[3, 0], [2, 1]]),
+    "length": torch.tensor([[2, 0], [1, 0]]),
+    "returns": torch.tensor([[2.0, 0.0], [1.0, 0.0]], dtype=torch.float64),
+    "ended": torch.tensor([[True, False], [False, False]]),
+    "actions": torch.tensor([1, 0, 1], dtype=torch.uint8),
+}
+"""Episodes of two rows of each seed, as a checkpoint holds them."""
 SUMMARY = {
     "agent": "rloo",
     "env": "CartPole-v1",
@@ -61,7 +88,7 @@ def replica(seed, **changes):
         "seed": seed,
         "env_steps": 500,
         "episodes": 20,
-        "recent": [20.0, 30.0],
+        "recent": [25.0] * 20,
         "looked": None,
         "steps_to_threshold": None,
         "failed": None,
@@ -70,4 +97,17 @@ def replica(seed, **changes):
 
 
 def state(**changes):
-    return {"iteration": 3, "replicas": [replica(3), replica(5)], "metrics_size": 10} | changes
+    content = METRICS.encode()
+    return {
+        "iteration": 3,
+        "replicas": [replica(3), replica(5)],
+        "metrics_size": len(content),
+        "metrics_digest": hashlib.sha256(content).hexdigest(),
+    } | changes
+
+
+def signed_again(path, **changes):
+    """Edit a JSON file as somebody would who means harm: its digest fits. ``...`` takes away."""
+    data = json.loads(path.read_text()) | changes
+    data = {k: v for k, v in data.items() if v is not ... and k != "digest"}
+    path.write_text(json.dumps(signed(data)))

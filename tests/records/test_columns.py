@@ -116,7 +116,7 @@ def test_without_a_threshold_nothing_is_solved_or_unsolved():
         {"threshold": None},
         {"returns": [None] * 3},
         {"returns": [[math.nan, 1.0], [math.inf, 1.0], [1.0, 2.0]], "episodes": 2},
-        {"returns": np.ones((3, 4))},
+        {"returns": np.ones((3, 4)), "failed": [None] * 3},
         {"solved_interval": lambda k, n: (0.0, 1.0)},
     ],
 )
@@ -128,7 +128,7 @@ def test_every_summary_is_json_that_is_accepted_again(changes):
 
 
 def test_a_summary_of_another_run_is_none_of_this():
-    with pytest.raises(ValueError, match=r"\"seeds\" to be \[4, 7\] as in config\.json"):
+    with pytest.raises(ValueError, match=r"\"seeds\" to be as in config\.json, \(4, 7\)"):
         check_summary(summarise(), config(seeds=(4, 7)))
 
 

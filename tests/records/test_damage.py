@@ -8,8 +8,8 @@ import torch
 from hypothesis import given
 
 from pgzoo.errors import UsageError
-from pgzoo.records.columns import check_summary
 from pgzoo.records.run_folder import RunFolder
+from pgzoo.records.schema import signed
 from tests.records.examples import CONFIG, SUMMARY, TENSORS, state
 
 FILES = ("config.json", "checkpoint.safetensors", "summary.json")
@@ -52,10 +52,10 @@ def flipped(content, at, bits):
 def read_all(folder):
     """As a process that resumes the run does."""
     tensors, found = folder.load_checkpoint()
-    return folder.config(), found, {k: v.nan_to_num().tolist() for k, v in tensors.items()}
+    return folder.config(), found, {k: v.tolist() for k, v in tensors.items()}
 
 
-EXPECTED = (CONFIG, state(), {k: v.nan_to_num().tolist() for k, v in TENSORS.items()})
+EXPECTED = (CONFIG, state(), {k: v.tolist() for k, v in TENSORS.items()})
 
 
 @pytest.mark.parametrize("name", FILES[:2])
@@ -103,13 +103,14 @@ def test_a_summary_with_a_flipped_byte_is_refused_or_one_of_this_run(folder, wri
         found = folder.summary()
     except UsageError:
         return
-    check_summary(found, CONFIG)
+    assert found == SUMMARY
 
 
 @given(data=st.data(), value=JSON)
 def test_an_altered_config_is_refused_or_another_config(folder, written, data, value):
     """Whatever is accepted holds what the file says, and can be written again."""
     content = json.loads(written["config.json"])
+    del content["digest"]
     within = data.draw(st.sampled_from([content, content["hyperparameters"], content["versions"]]))
     key = data.draw(st.sampled_from(sorted(within)))
     what = data.draw(st.sampled_from(["drop", "rename", "replace"]))
@@ -118,13 +119,17 @@ def test_an_altered_config_is_refused_or_another_config(folder, written, data, v
         within[key if what == "replace" else data.draw(st.text(max_size=3))] = (
             value if what == "replace" else old
         )
-    (folder.path / "config.json").write_text(json.dumps(content))
+    try:
+        (folder.path / "config.json").write_text(json.dumps(signed(content)))
+    except (TypeError, ValueError):  # not JSON
+        return
     try:
         found = folder.config()
     except UsageError:
         return
     again = json.loads(json.dumps(found.to_json()))
-    assert again | {"versions": content["versions"]} == content
+    parts = {"versions": content["versions"], "digest": again["digest"]}
+    assert again | parts == content | {"digest": again["digest"]}
     try:
         folder.load_checkpoint()
     except UsageError:
@@ -138,7 +143,10 @@ def test_an_altered_state_is_refused_or_fits_the_run(folder, data, value):
     changed = state()
     within = data.draw(st.sampled_from([changed, changed["replicas"][1]]))
     within[data.draw(st.sampled_from(sorted(within)))] = value
-    folder.save_checkpoint(TENSORS, changed)
+    try:
+        folder.save_checkpoint(TENSORS, changed)
+    except ValueError:  # NaN is not JSON
+        return
     try:
         _, found = folder.load_checkpoint()
     except UsageError:
@@ -154,8 +162,11 @@ def test_an_altered_state_is_refused_or_fits_the_run(folder, data, value):
 )
 def test_tensors_of_any_shape_are_refused_or_have_a_row_for_each_seed(folder, shape, dtype):
     try:
-        folder.save_checkpoint({"policy.values": torch.zeros(shape, dtype=dtype)}, state())
+        folder.save_checkpoint(
+            TENSORS | {"policy.values": torch.zeros(shape, dtype=dtype)}, state()
+        )
         tensors, _ = folder.load_checkpoint()
     except UsageError:
         return
-    assert tensors["policy.values"].shape[0] == 2
+    assert tensors["policy.values"].shape == (2, 3)
+    assert tensors["policy.values"].dtype == torch.float32
