@@ -388,12 +388,9 @@ def _examine_checkpoint(
     if loaded is None:
         return None
     state = TrainState.from_checkpoint(*loaded, "cpu")
-    fits = network is None or chart.attempt(
-        CHECKPOINT, use, lambda: load_state(folder, Networks(network), "cpu")
-    )
+    fits = network is None or _is_of(chart, folder, Networks(network), use)
     if fits and trainer is not None:
-        networks = trainer.networks
-        fits = chart.attempt(CHECKPOINT, ("state",), lambda: load_state(folder, networks, "cpu"))
+        fits = _is_of(chart, folder, trainer.networks, ("state",))
     if fits:
         chart.fine(CHECKPOINT, _how_far(state, config))
     failed = {r.seed: r.failed for r in state.replicas if r.failed is not None}
@@ -406,6 +403,12 @@ def _examine_checkpoint(
             lacks=("survivor",) if everyone else (),
         )
     return state
+
+
+def _is_of(chart: _Chart, folder: RunFolder, networks: Networks, lacks: Sequence[str]) -> bool:
+    """Whether the checkpoint is one of these networks'."""
+    state = chart.attempt(CHECKPOINT, lacks, lambda: load_state(folder, networks, "cpu"))
+    return state is not None
 
 
 def _how_far(state: TrainState, config: RunConfig) -> str:

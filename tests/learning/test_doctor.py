@@ -14,6 +14,7 @@ from pgzoo_envs import EnvError
 
 import pgzoo
 from pgzoo.compare.contenders import Contender
+from pgzoo.compare.from_runs import outcomes_of
 from pgzoo.compare.plot import plot_runs
 from pgzoo.compare.runs import holdings, open_library, outcome
 from pgzoo.learning.doctor import NEEDS
@@ -76,7 +77,7 @@ def watch(run):
 
 
 def plot(run):
-    plot_runs([run], run.parent / "figures", ["svg"])
+    outcomes_of([pgzoo.load(run)])  # drawing takes long, and reads no further file
 
 
 def compare(run):
@@ -323,3 +324,96 @@ def test_a_flipped_byte_anywhere_changes_no_verdict_into_a_wrong_one(copied, nam
     content[at % len(content)] ^= bits
     place.write_bytes(bytes(content))
     check_verdicts(run)
+
+
+def test_a_complete_run_is_healthy_and_can_be_drawn(copied):
+    run = copied("whole")
+    found = pgzoo.doctor(run, evaluate=True)
+    assert found.healthy
+    assert {f.severity for f in found.findings} == {"fine"}
+    assert plot_runs([run], run.parent / "figures", ["svg"])
+
+
+@pytest.mark.parametrize(
+    ("damage", "part", "severity"),
+    [
+        ("checkpoint.safetensors halved", "checkpoint.safetensors", "damaged"),
+        ("metrics.csv halved", "metrics.csv", "damaged"),
+        ("metrics.csv longer", "metrics.csv", "note"),
+        ("times.csv halved", "times.csv", "damaged"),
+        ("events cut", "events.out", "note"),
+        ("events changed", "events.out", "damaged"),
+        ("snapshot 10 removed", "snapshots", "damaged"),
+        ("summary failed", "summary.json", "damaged"),
+        ("leftover", "folder", "note"),
+        ("foreign file", "folder", "note"),
+        ("another version", "versions", "note"),
+    ],
+)
+def test_a_finding_names_the_part_and_how_bad_it_is(copied, damage, part, severity):
+    run = copied("whole")
+    (DAMAGE | OF_WHOLE)[damage](run)
+    found = [f for f in pgzoo.doctor(run).findings if f.severity != "fine"]
+    worst = max(found, key=lambda f: ("note", "damaged").index(f.severity))
+    assert (worst.severity, worst.part.startswith(part)) == (severity, True), found
+    assert str(run) not in worst.text
+
+
+def test_a_run_that_is_trained_right_now_is_left_alone(copied):
+    run = copied("part")
+    with RunFolder(run).training():
+        verdicts = {v.action: v for v in pgzoo.doctor(run).verdicts}
+        assert not verdicts["resume"].possible
+        assert "trained right now" in verdicts["resume"].reason
+        assert verdicts["evaluate"].possible
+    assert {v.action: v for v in pgzoo.doctor(run).verdicts}["resume"].possible
+
+
+def test_a_program_of_the_owners_is_compared_and_never_run(copied, runs, tmp_path):
+    run, ran = copied("own"), tmp_path / "ran"
+    file = Path(pgzoo.load(run).config.agent.rpartition(":")[0])
+    before = file.read_text()
+    try:
+        file.write_text(f"{before}\nopen({str(ran)!r}, 'w')\n")
+        verdicts = {v.action: v for v in pgzoo.doctor(run).verdicts}
+        assert not verdicts["resume"].possible
+        assert "changed" in verdicts["resume"].reason
+        assert not ran.exists()
+    finally:
+        file.write_text(before)
+
+
+def test_an_environment_of_a_module_is_not_imported(copied, tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "hostile.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    run = copied("whole")
+    edit("config.json", lambda c: c.update(env="hostile:CartPole-v1"))(run)
+    verdicts = {v.action: v.possible for v in pgzoo.doctor(run).verdicts}
+    assert verdicts["evaluate"] is not True
+    assert not (tmp_path / "ran").exists()
+
+
+def test_results_of_another_evaluation_are_found_out(copied):
+    run = copied("whole")
+    edit("summary.json", lambda s: s.update(eval_mean=[m + 1 for m in s["eval_mean"]]))(run)
+    found = pgzoo.doctor(run, evaluate=True)
+    assert "other returns for seeds 3, 5" in str(found)
+    assert not found.healthy
+
+
+def test_what_is_no_run_is_named(runs, tmp_path):
+    (tmp_path / "comparison").mkdir()
+    (tmp_path / "comparison" / "question.json").write_text("{}")
+    (tmp_path / "lost").mkdir()
+    (tmp_path / "lost" / "metrics.csv").touch()
+    (tmp_path / "file").touch()
+    for path, words in (
+        (tmp_path / "nowhere", "no folder"),
+        (tmp_path / "file", "no folder"),
+        (tmp_path, "no config.json"),
+        (tmp_path / "comparison", "a comparison"),
+        (tmp_path / "lost", "has lost its config.json"),
+        (runs, "holds 6 of them"),
+    ):
+        with pytest.raises(pgzoo.UsageError, match=words):
+            pgzoo.doctor(path)
