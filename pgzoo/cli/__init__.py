@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import io
+import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import TracebackType
 from typing import IO, Any
 
 import click
@@ -14,6 +17,7 @@ from rich.table import Table
 from pgzoo import __version__
 from pgzoo.agents import AGENTS
 from pgzoo.cli.check import check
+from pgzoo.cli.commands import say
 from pgzoo.cli.compare import compare
 from pgzoo.cli.course import course
 from pgzoo.cli.doctor import doctor
@@ -64,6 +68,11 @@ class ShownError(click.ClickException):
 class ClearErrors(click.Group):
     """A group whose wrong input ends with status 2 and a message, never a traceback."""
 
+    def main(self, *args: Any, **given: Any) -> Any:
+        """Be the program: a traceback, too, is of others' words in part."""
+        sys.excepthook = print_traceback
+        return super().main(*args, **given)
+
     def make_context(self, *args: Any, **given: Any) -> click.Context:
         """Read the command line."""
         with clear_errors():
@@ -73,6 +82,13 @@ class ClearErrors(click.Group):
         """Run the command."""
         with clear_errors():
             return super().invoke(ctx)
+
+
+def print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """As Python does, but printable."""
+    say("".join(traceback.format_exception(kind, error, trace)).rstrip(), err=True)
 
 
 @contextmanager
@@ -145,7 +161,7 @@ def evaluate_run(run_folder: Path, episodes: int, greedy: bool) -> None:
 def list_everything(markdown: bool) -> None:
     """List agents with formula and paper, environments and policies."""
     if markdown:
-        click.echo(zoo_as_markdown())
+        say(zoo_as_markdown())
         return
     console = Terminal()
     agents = Table(title="Agents: pgzoo run AGENT", title_justify="left")
