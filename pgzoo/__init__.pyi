@@ -6,6 +6,8 @@ from .lab.api import LabResult as LabResult
 from .lab.api import measure as measure
 from .lab.check.api import check as check
 from .lab.check.result import Check as Check
+from .learning.doctor import Diagnosis as Diagnosis
+from .learning.doctor import doctor as doctor
 from .learning.loop import TrainingInterrupted as TrainingInterrupted
 from .learning.progress import Report as Report
 from .learning.run import Run as Run

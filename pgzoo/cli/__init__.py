@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import io
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from types import TracebackType
+from typing import IO, Any
 
 import click
-from rich.console import Console
 from rich.table import Table
 
 from pgzoo import __version__
 from pgzoo.agents import AGENTS
 from pgzoo.cli.check import check
+from pgzoo.cli.commands import say
 from pgzoo.cli.compare import compare
 from pgzoo.cli.course import course
+from pgzoo.cli.doctor import doctor
 from pgzoo.cli.flags import with_flags
 from pgzoo.cli.lab import lab
 from pgzoo.cli.plot import plot
@@ -23,6 +30,8 @@ from pgzoo.cli.values import POLICIES
 from pgzoo.cli.watch import watch
 from pgzoo.errors import UsageError
 from pgzoo.options import parts_of
+from pgzoo.records.printable import printable
+from pgzoo.records.terminal import Terminal
 
 ENVIRONMENTS = {
     "CartPole-v1": "balance a pole; solved at 475 of 500",
@@ -41,19 +50,60 @@ AGGREGATED = {
 }
 
 
+class ShownError(click.ClickException):
+    """An error of click's, of which everything that is shown is printable."""
+
+    def __init__(self, error: click.ClickException) -> None:
+        super().__init__(error.message)
+        self._error = error
+        self.exit_code = error.exit_code  # type: ignore[misc]  # click asks the error itself
+
+    def show(self, file: IO[Any] | None = None) -> None:
+        """As click shows it."""
+        text = io.StringIO()
+        self._error.show(text)
+        click.echo(printable(text.getvalue()), file=file, err=True, nl=False)
+
+
 class ClearErrors(click.Group):
     """A group whose wrong input ends with status 2 and a message, never a traceback."""
 
-    def invoke(self, ctx: click.Context) -> Any:
-        """Turn what a user can put right into click's usage errors."""
-        try:
-            return super().invoke(ctx)
-        except ValueError as error:
-            from pgzoo_envs.errors import EnvError
+    def main(self, *args: Any, **given: Any) -> Any:
+        """Be the program: a traceback, too, is of others' words in part."""
+        sys.excepthook = print_traceback
+        return super().main(*args, **given)
 
-            if isinstance(error, (UsageError, EnvError)):
-                raise click.UsageError(with_flags(str(error))) from error
-            raise
+    def make_context(self, *args: Any, **given: Any) -> click.Context:
+        """Read the command line."""
+        with clear_errors():
+            return super().make_context(*args, **given)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        with clear_errors():
+            return super().invoke(ctx)
+
+
+def print_traceback(
+    kind: type[BaseException], error: BaseException, trace: TracebackType | None
+) -> None:
+    """As Python does, but printable."""
+    say("".join(traceback.format_exception(kind, error, trace)).rstrip(), err=True)
+
+
+@contextmanager
+def clear_errors() -> Iterator[None]:
+    """Turn what a user can put right into click's errors, and show nothing of them raw."""
+    try:
+        yield
+    except click.ClickException as error:
+        raise ShownError(error) from error
+    except ValueError as error:
+        from pgzoo_envs.errors import EnvError
+
+        if isinstance(error, (UsageError, EnvError)):
+            raise ShownError(click.UsageError(with_flags(str(error)))) from error
+        raise
 
 
 @click.group(cls=ClearErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,6 +119,7 @@ def main() -> None:
     pgzoo lab measure --env CartPole-v1       bias and variance of every estimator
     pgzoo check my_file.py:my_psi             is an estimator of your own right?
     pgzoo plot RUN RUN                        figures that compare runs
+    pgzoo doctor RUN                          what is damaged, and what can still be done
     pgzoo course student OUT                  the course's notebooks, to be filled in
     pgzoo course grade SUBMISSIONS            grade a class
     pgzoo list                                agents, environments, policies
@@ -78,6 +129,7 @@ def main() -> None:
 main.add_command(run)
 main.add_command(compare)
 main.add_command(course)
+main.add_command(doctor)
 main.add_command(lab)
 main.add_command(check)
 main.add_command(plot)
@@ -101,7 +153,7 @@ def evaluate_run(run_folder: Path, episodes: int, greedy: bool) -> None:
     from pgzoo.learning.run import load
 
     run = load(run_folder)
-    print_evaluation(Console(), run, run.evaluate(episodes, greedy=greedy), greedy)
+    print_evaluation(Terminal(), run, run.evaluate(episodes, greedy=greedy), greedy)
 
 
 @main.command(name="list")
@@ -109,9 +161,9 @@ def evaluate_run(run_folder: Path, episodes: int, greedy: bool) -> None:
 def list_everything(markdown: bool) -> None:
     """List agents with formula and paper, environments and policies."""
     if markdown:
-        click.echo(zoo_as_markdown())
+        say(zoo_as_markdown())
         return
-    console = Console()
+    console = Terminal()
     agents = Table(title="Agents: pgzoo run AGENT", title_justify="left")
     for column in ("agent", "weight of ∇log π(a|s)", "what it is", "source"):
         agents.add_column(column, no_wrap=column == "agent")
@@ -143,7 +195,7 @@ def zoo_as_markdown() -> str:
     return "\n".join(lines)
 
 
-def _print_pairs(console: Console, title: str, pairs: dict[str, str]) -> None:
+def _print_pairs(console: Terminal, title: str, pairs: dict[str, str]) -> None:
     table = Table(title=title, title_justify="left", show_header=False)
     for name, text in pairs.items():
         table.add_row(name, text)

@@ -7,6 +7,8 @@ import sys
 
 import click
 
+from pgzoo.cli.commands import say
+
 
 @click.command()
 @click.argument("estimator", metavar="ESTIMATOR")
@@ -46,5 +48,5 @@ def check(
     found = check_estimator(
         estimator, gamma=gamma, group_size=group_size, episodes=episodes, seed=seed
     )
-    click.echo(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else str(found))
+    say(json.dumps(found.to_json(), indent=2, ensure_ascii=False) if as_json else str(found))
     sys.exit(0 if found.passed else 1)

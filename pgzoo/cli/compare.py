@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from pgzoo.agents import AGENTS, Agent
+from pgzoo.cli.commands import NO_COMMAND, command, say
 from pgzoo.cli.flags import flag, with_flags
 from pgzoo.cli.run import DEFAULT_SEEDS, click_type, running_options
 from pgzoo.cli.values import POLICIES, parse_seeds
 from pgzoo.errors import UsageError
 from pgzoo.options import Option, options_of, own_options, written
+from pgzoo.records.terminal import Terminal
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -143,7 +143,7 @@ def compare(
     """
     from pgzoo.compare.api import compare as run_comparison
 
-    command = _command(ctx)
+    typed = _typed(ctx)
     asked = {k: v for k, v in given.items() if v not in (None, ())}
     if "env" not in asked:
         raise UsageError(
@@ -158,16 +158,16 @@ def compare(
     if "out" not in asked:
         asked["among"] = PARENT
     try:
-        found = run_comparison(agents, progress=not quiet, command=command, **asked)
+        found = run_comparison(agents, progress=not quiet, command=shlex.join(typed), **asked)
     except KeyboardInterrupt as error:
         where = str(error) or "What is trained is saved; the same command goes on."
-        click.echo(f"Interrupted. {where} It was:\n  {command}", err=True)
+        say(f"Interrupted. {where} It was:\n  {command(*typed) or NO_COMMAND}", err=True)
         sys.exit(130)
     if not quiet:
-        print_comparison(Console(), found)
+        print_comparison(Terminal(), found)
 
 
-def _command(ctx: click.Context) -> str:
+def _typed(ctx: click.Context) -> list[str]:
     """What was typed, to be typed again."""
     words = ["pgzoo", "compare", *ctx.params["agents"]]
     for parameter in ctx.command.params:
@@ -177,10 +177,10 @@ def _command(ctx: click.Context) -> str:
         value = ctx.params[name]
         for one in value if name == "reuse" else [value]:
             words += [flag(name)] if one is True else [flag(name), written(one)]
-    return shlex.join(words)
+    return words
 
 
-def print_comparison(console: Console, found: Comparison) -> None:
+def print_comparison(console: Terminal, found: Comparison) -> None:
     """Tables, verdicts, what has to be known beside, and where everything is."""
     from pgzoo.compare.tables import contenders_in_words
 
@@ -190,24 +190,23 @@ def print_comparison(console: Console, found: Comparison) -> None:
     title = f"{found.title}, best first; IQM: interquartile mean of the final returns"
     _print_table(console, title, shown)
     for line in found.verdicts[:MOST_VERDICTS]:
-        console.print(f"• {line}", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"• {line}", highlight=False, soft_wrap=True)
     if len(found.verdicts) > MOST_VERDICTS:
         console.print(f"… and {len(found.verdicts) - MOST_VERDICTS} more in the report")
     for line in found.remarks:
-        console.print(f"Note: {line}", style="dim", markup=False, highlight=False, soft_wrap=True)
+        console.print(f"Note: {line}", style="dim", highlight=False, soft_wrap=True)
+    curves = command("pgzoo", "tensorboard", found.folder) or NO_COMMAND
     console.print(
-        f"\nReport: {found.folder / 'report.html'}\n"
-        f"Curves: pgzoo tensorboard {shlex.quote(str(found.folder))}",
-        markup=False,
+        f"\nReport: {found.folder / 'report.html'}\nCurves: {curves}",
         highlight=False,
         soft_wrap=True,
     )
 
 
-def _print_table(console: Console, title: str, table: pd.DataFrame) -> None:
-    shown = Table(title=escape(title), title_justify="left")
+def _print_table(console: Terminal, title: str, table: pd.DataFrame) -> None:
+    shown = Table(title=title, title_justify="left")
     for i, name in enumerate(table.columns):
-        shown.add_column(escape(str(name)), justify="left" if i == 0 else "right", no_wrap=i == 0)
+        shown.add_column(str(name), justify="left" if i == 0 else "right", no_wrap=i == 0)
     for line in table.astype(str).to_numpy().tolist():
-        shown.add_row(*(escape(cell.replace(" [", "\n[")) for cell in line))
+        shown.add_row(*(cell.replace(" [", "\n[") for cell in line))
     console.print(shown)

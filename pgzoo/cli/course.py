@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
+
+from pgzoo.cli.commands import say
+from pgzoo.records.terminal import Terminal
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -31,7 +32,7 @@ def student(out: Path) -> None:
     from pgzoo.course.handout import write_handout
 
     for path in write_handout(out):
-        click.echo(path)
+        say(path)
 
 
 @course.command()
@@ -86,7 +87,7 @@ def grade(
     setting = grading.make_setting(chapter, exercise, seed, seconds, without)
     grading.check_place(out, submissions)
     paths = submissions_in(submissions)
-    console = Console()
+    console = Terminal()
     grades: list[list[Grade]] = []
     interrupted = False
     try:
@@ -105,12 +106,12 @@ def grade(
     )
     if interrupted:
         kept = f"the grades up to there are in {out}" if grades else "nothing was written"
-        click.echo(f"Interrupted; {kept}.", err=True)
+        say(f"Interrupted; {kept}.", err=True)
         sys.exit(130)
-    console.print(f"Grades: {out}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"Grades: {out}", highlight=False, soft_wrap=True)
 
 
-def _print_summary(console: Console, grades: Sequence[Sequence[Grade]]) -> None:
+def _print_summary(console: Terminal, grades: Sequence[Sequence[Grade]]) -> None:
     table = Table(title="Grades", title_justify="left")
     table.add_column("submission")
     table.add_column("right", justify="right")
@@ -119,5 +120,5 @@ def _print_summary(console: Console, grades: Sequence[Sequence[Grade]]) -> None:
         found = Counter(g.status for g in graded)
         right = found.pop("right", 0)
         rest = ", ".join(f"{count} {status}" for status, count in sorted(found.items()))
-        table.add_row(escape(graded[0].submission), f"{right} of {len(graded)}", rest)
+        table.add_row(graded[0].submission, f"{right} of {len(graded)}", rest)
     console.print(table)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
+from rich.text import Text
 
+from pgzoo.cli.commands import NO_COMMAND, command
 from pgzoo.records.intervals import decimals
+from pgzoo.records.printable import printable
+from pgzoo.records.terminal import Terminal
 from pgzoo.records.words import in_words, over_seeds, plus_minus, verdicts
 
 if TYPE_CHECKING:
@@ -25,13 +26,13 @@ MOST_SEEDS_LISTED = 20
 class LabDisplay:
     """What the laboratory is doing: a live line on a terminal, plain lines elsewhere."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Terminal) -> None:
         self._said = ""
         self._progress: Progress | None = None
         if console.is_terminal:
             self._progress = Progress(
                 SpinnerColumn(),
-                TextColumn("{task.description}"),
+                TextColumn("{task.description}", markup=False),
                 BarColumn(bar_width=24),
                 TextColumn("{task.percentage:>3.0f}%"),
                 TimeRemainingColumn(),
@@ -60,14 +61,14 @@ class LabDisplay:
                 self._progress.reset(self._task, description=what, total=1.0)
             self._progress.update(self._task, completed=share)
         elif what != self._said:
-            print(f"{what} …", flush=True)
+            print(printable(f"{what} …"), flush=True)
         self._said = what
 
 
-def print_summary(console: Console, summary: dict[str, Any]) -> None:
+def print_summary(console: Terminal, summary: dict[str, Any]) -> None:
     """The results of a finished run: a row per seed, and all together."""
     table = Table(
-        title=f"{escape(summary['agent'])} on {summary['env']}: {summary['eval_episodes']} fresh "
+        title=f"{summary['agent']} on {summary['env']}: {summary['eval_episodes']} fresh "
         "episodes of every trained policy",
         title_justify="left",
     )
@@ -82,9 +83,10 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
         strict=True,
     )
     for seed, mean, std, solved, reached, steps, failed, sure in list(rows)[:MOST_SEEDS_LISTED]:
-        result = plus_minus(mean, std) if failed is None else f"[red]{escape(failed)}[/red]"
-        verdict = "" if solved is None else "[green]yes[/green]" if solved else "no"
-        verdict += "?" if sure == "too close" else ""
+        result = Text(plus_minus(mean, std)) if failed is None else Text(failed, "red")
+        verdict = Text("" if solved is None else "yes" if solved else "no")
+        verdict.stylize("green" if solved else "")
+        verdict.append("?" if sure == "too close" else "")
         table.add_row(str(seed), result, verdict, f"{reached:,}" if reached else "–", f"{steps:,}")
     console.print(table)
     if len(summary["seeds"]) > MOST_SEEDS_LISTED:
@@ -97,21 +99,21 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
         )
     console.print(caption, style="dim", highlight=False)
     words = "\n".join(in_words(summary))
-    console.print(words, highlight=False, markup=False, soft_wrap=True)
+    console.print(words, highlight=False, soft_wrap=True)
 
 
-def print_evaluation(console: Console, run: Run, returns: pd.DataFrame, greedy: bool) -> None:
+def print_evaluation(console: Terminal, run: Run, returns: pd.DataFrame, greedy: bool) -> None:
     """Fresh episodes of every policy of a run; those of failed seeds are named, not counted."""
     manner = "most probable actions" if greedy else "sampled actions"
     c = run.config
     title = f"{c.agent} on {c.env}: {len(returns)} fresh episodes of every policy, {manner}"
-    table = Table(title=escape(title), title_justify="left")
+    table = Table(title=title, title_justify="left")
     for name in ("seed", "return", "least", "median", "greatest"):
         table.add_column(name, justify="right")
     failed = run.failed
     for seed, row in returns.items():
         if seed in failed:
-            table.add_row(str(seed), f"[red]{escape(failed[seed])}[/red]", "–", "–", "–")
+            table.add_row(str(seed), Text(failed[seed], "red"), "–", "–", "–")
             continue
         digits = decimals(row.mean())
         numbers = (f"{x:.{digits}f}" for x in (row.min(), row.median(), row.max()))
@@ -124,23 +126,22 @@ def print_evaluation(console: Console, run: Run, returns: pd.DataFrame, greedy: 
     console.print(text, highlight=False)
 
 
-def print_next_commands(console: Console, path: Path, summary: dict[str, Any]) -> None:
+def print_next_commands(console: Terminal, path: Path, summary: dict[str, Any]) -> None:
     """What to try after a run."""
     from pgzoo_envs import renders
 
     other = "reinforce" if summary["agent"] != "reinforce" else "reinforce-baseline"
-    run = shlex.quote(str(path))
-    commands = [
-        (f"pgzoo tensorboard {shlex.quote(str(path.parent))}", "curves of all runs there"),
-        (f"pgzoo watch {run}", "a film: untrained beside trained"),
-        (f"pgzoo eval {run} --greedy", "the same policies without sampling"),
-        (f"pgzoo run {other} --env {summary['env']}", "another agent to compare with"),
+    suggested = [
+        (command("pgzoo", "tensorboard", path.parent), "curves of all runs there"),
+        (command("pgzoo", "watch", path), "a film: untrained beside trained"),
+        (command("pgzoo", "eval", path, "--greedy"), "the same policies without sampling"),
+        (command("pgzoo", "run", other, "--env", summary["env"]), "another agent to compare with"),
     ]
     if not renders(summary["env"]):
-        del commands[1]
-    width = max(len(command) for command, _ in commands)
-    lines = [
-        f"  {escape(f'{command:{width}}')}  [dim]# {purpose}[/dim]" for command, purpose in commands
-    ]
-    head = f"\nResults: {escape(str(path))}\nNext:"
-    console.print(head, *lines, sep="\n", highlight=False, soft_wrap=True)
+        del suggested[1]
+    commands = [(text, purpose) for text, purpose in suggested if text is not None]
+    width = max((len(text) for text, _ in commands), default=0)
+    lines = [Text.assemble(f"  {text:{width}}  ", (f"# {why}", "dim")) for text, why in commands]
+    last = [NO_COMMAND] if len(commands) < len(suggested) else []
+    head = f"\nResults: {path}\nNext:"
+    console.print(head, *lines, *last, sep="\n", highlight=False, soft_wrap=True)

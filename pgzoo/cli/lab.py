@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
+from pgzoo.cli.commands import say
 from pgzoo.cli.flags import flag
 from pgzoo.cli.values import POLICIES, WIDTHS
 from pgzoo.errors import UsageError
+from pgzoo.records.terminal import Terminal
 
 LAB_STUDIES = {
     "measure": "Bias, variance and direction of estimators on a frozen policy.",
@@ -206,7 +207,7 @@ def _lab(
     path = out or free_folder(Path("lab"), f"{name}-{problem.env}")
     folder, created = _make_folder(path, is_new=out is None)
     setup = Setup(problem, Settings(**chosen), group_size, run, replica, estimators)
-    console = Console()
+    console = Terminal()
     try:
         with LabDisplay(console) as display:
             interrupted = _lab_results(name, setup, folder, display, console)
@@ -214,16 +215,16 @@ def _lab(
         _remove_if_empty(created)
         any_results = (folder / "lab.json").exists()
         kept = f"what was complete is in {folder}" if any_results else "nothing was complete"
-        click.echo(f"Interrupted; {kept}.", err=True)
+        say(f"Interrupted; {kept}.", err=True)
         sys.exit(130)
     except UsageError as error:
         _remove_if_empty(created)
         if (folder / "lab.json").exists():
             raise UsageError(f"{error} What was complete before is in {folder}.") from error
         raise
-    console.print(f"\nResults: {folder}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"\nResults: {folder}", highlight=False, soft_wrap=True)
     if interrupted:
-        click.echo("Interrupted; what was complete is kept.", err=True)
+        say("Interrupted; what was complete is kept.", err=True)
         sys.exit(130)
 
 
@@ -266,7 +267,7 @@ def _remove_if_empty(folders: Sequence[Path]) -> None:
             folder.rmdir()
 
 
-def _lab_results(name: str, setup: Any, folder: Path, progress: Any, console: Console) -> bool:
+def _lab_results(name: str, setup: Any, folder: Path, progress: Any, console: Terminal) -> bool:
     """Measure, write and show; whether it was interrupted."""
     from pgzoo.cli.lab_tables import print_measurement, print_study
     from pgzoo.lab import zoo

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from rich import box
-from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
+from rich.text import Text
 
 from pgzoo.lab.problem import short_label
 from pgzoo.lab.report import in_words
 from pgzoo.lab.statistics import RATIOS, VERDICTS
 from pgzoo.records.intervals import Interval
+from pgzoo.records.terminal import Terminal
 
 if TYPE_CHECKING:
     from pgzoo.lab.measurement import Measurement
@@ -24,7 +24,7 @@ COMPACT: dict[str, Any] = {"box": box.SIMPLE_HEAD, "collapse_padding": True, "pa
 VERDICT_STYLES = dict(zip(VERDICTS, ("green", "yellow", "red", "dim"), strict=True))
 
 
-def print_measurement(console: Console, result: Measurement) -> None:
+def print_measurement(console: Terminal, result: Measurement) -> None:
     """The table on screen."""
     p = result.problem
     console.print(
@@ -32,7 +32,6 @@ def print_measurement(console: Console, result: Measurement) -> None:
         f"estimate\ng* is {'exact' if result.reference == 'exact' else 'the ' + result.reference},"
         f" ‖g*‖ = {np.linalg.norm(result.gradient):.4g}",
         highlight=False,
-        markup=False,
     )
     for kind, share in result.explained_variance.items():
         name = {"state": "V(s)", "action": "q(s, a)"}[kind]
@@ -65,7 +64,7 @@ def print_measurement(console: Console, result: Measurement) -> None:
                 row.estimator,
                 _number(row.properties.scale.point),
                 _number(row.properties.direction.point),
-                f"[{VERDICT_STYLES[row.verdict]}]{escape(in_words(row))}[/]",
+                Text(in_words(row), VERDICT_STYLES[row.verdict]),
             )
             for row in result.rows
         ],
@@ -79,12 +78,15 @@ def print_measurement(console: Console, result: Measurement) -> None:
 
 
 def _print_rows(
-    console: Console, title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]
+    console: Terminal,
+    title: str,
+    columns: Sequence[str],
+    rows: Sequence[tuple[str, *tuple[str | Text, ...]]],
 ) -> None:
     """A table whose rows start with an estimator."""
     table = _table(title, columns)
     for estimator, *cells in rows:
-        table.add_row(escape(short_label(estimator)), *cells)
+        table.add_row(short_label(estimator), *cells)
     console.print(table)
 
 
@@ -99,10 +101,10 @@ def _table(title: str, columns: Sequence[str], x_title: str = "") -> Table:
     return table
 
 
-def print_study(console: Console, result: StudyResult) -> None:
+def print_study(console: Terminal, result: StudyResult) -> None:
     """A study's table on screen; intervals are in ``lab.csv`` and the figure."""
     study = result.study
-    console.print(result.title, highlight=False, markup=False)
+    console.print(result.title, highlight=False)
     along = bool(study.x_title)
     columns = [q.replace("_", " ") for q in study.panels]
     table = _table("", columns if along else [*columns, "verdict"], study.x_title)
@@ -112,14 +114,14 @@ def print_study(console: Console, result: StudyResult) -> None:
         row = point.row
         cells = [_number(getattr(row.properties, q).point) for q in study.panels]
         x = [f"{point.x:g}"] if along else []
-        verdict = [] if along else [f"[{VERDICT_STYLES[row.verdict]}]{row.verdict}[/]"]
-        table.add_row(*x, escape(short_label(row.estimator)), *cells, *verdict)
+        verdict = [] if along else [Text(row.verdict, VERDICT_STYLES[row.verdict])]
+        table.add_row(*x, short_label(row.estimator), *cells, *verdict)
     console.print(table)
     if result.contrasts:
         _print_contrasts(console, result)
 
 
-def _print_contrasts(console: Console, result: StudyResult) -> None:
+def _print_contrasts(console: Terminal, result: StudyResult) -> None:
     assert result.study.contrast is not None
     one, other = result.study.contrast
     table = _table(f"{one} against {other}", ("quantity", "ratio [95%]", "p"))
@@ -129,7 +131,7 @@ def _print_contrasts(console: Console, result: StudyResult) -> None:
         kind = "" if contrast.quantity in RATIOS else ", difference"
         p = contrast.found.p_value
         table.add_row(
-            escape(label),
+            label,
             f"{contrast.quantity.replace('_', ' ')}{kind}",
             _short(contrast.found.interval),
             "<0.0001" if p < 1e-4 else f"{p:.4f}" if p <= 1 else "unknown",
@@ -141,7 +143,7 @@ def _short(interval: Interval) -> str:
     """Three figures, with the interval, for a table on screen."""
     if np.isnan(interval.low):
         return _number(interval.point)
-    return f"{_number(interval.point)} \\[{interval.low:.3g}, {interval.high:.3g}]"
+    return f"{_number(interval.point)} [{interval.low:.3g}, {interval.high:.3g}]"
 
 
 def _number(x: float) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import click
-from rich.console import Console
+
+from pgzoo.records.terminal import Terminal
 
 
 @click.command()
@@ -36,8 +37,8 @@ def plot(runs: tuple[Path, ...], out: Path, formats: str, title: str | None) -> 
     from pgzoo.compare.plot import plot_runs
 
     files = plot_runs(runs, out, [kind.strip() for kind in formats.split(",")], title)
-    console = Console()
-    console.print(f"{len(files)} files in {out}:", markup=False, highlight=False)
+    console = Terminal()
+    console.print(f"{len(files)} files in {out}:", highlight=False)
     for name in dict.fromkeys(file.stem for file in files):
         kinds = ", ".join(file.suffix[1:] for file in files if file.stem == name)
-        console.print(f"  {name} ({kinds})", markup=False, highlight=False)
+        console.print(f"  {name} ({kinds})", highlight=False)

@@ -9,13 +9,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from pgzoo.agents import AGENTS, Agent, agent_class, options_in_order, training_default
+from pgzoo.cli.commands import NO_COMMAND, agent_words, command, say
 from pgzoo.cli.flags import flag, with_flags
 from pgzoo.cli.values import POLICIES, WIDTHS, parse_seeds
 from pgzoo.errors import UsageError
 from pgzoo.options import written
+from pgzoo.records.printable import printable
+from pgzoo.records.terminal import Terminal
 
 if TYPE_CHECKING:
     from pgzoo.learning.run import Run
@@ -35,6 +37,13 @@ class AgentCommands(click.Group):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command:
         """The command of an agent, or of a user's estimator."""
         return _run_command(cmd_name, agent_class(cmd_name))
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of an agent; help and errors call it by a name that shows as it is."""
+        name, found, rest = super().resolve_command(ctx, args)
+        return None if name is None else shlex.quote(printable(name)), found, rest
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Names and summaries."""
@@ -59,7 +68,7 @@ def _run_command(name: str, agent: type[Agent]) -> click.Command:
         given = {k: v for k, v in (values | chosen).items() if v is not None}
         _run(name, **given)
 
-    about = f"{name}: an estimator of yours."
+    about = f"{printable(name)}: an estimator of yours."
     if name in AGENTS:
         entry = AGENTS[name]
         about = f"{entry.summary}: {entry.formula} ({entry.source})."
@@ -178,7 +187,7 @@ def _run(
     if seeds is not None:
         given["seeds"] = parse_seeds(seeds)
     progress = not quiet
-    console = Console()
+    console = Terminal()
     made: list[Path] = []
     try:
         if resume is not None:
@@ -188,10 +197,9 @@ def _run(
         else:
             trained = _train(name, out, given, progress, made)
     except TrainingInterrupted:
-        path = resume or made[0]
-        click.echo(
-            "Interrupted; everything so far is saved. Go on with:\n"
-            f"  pgzoo run {shlex.quote(name)} --resume {shlex.quote(str(path))}",
+        resuming = command("pgzoo", "run", *agent_words(name), "--resume", resume or made[0])
+        say(
+            f"Interrupted; everything so far is saved. Go on with:\n  {resuming or NO_COMMAND}",
             err=True,
         )
         sys.exit(130)
@@ -212,10 +220,9 @@ def _train(
     from pgzoo.records.run_folder import FolderTakenError
 
     if "env" not in given:
-        raise UsageError(
-            f"Expected --env, such as `pgzoo run {name} --env CartPole-v1`; `pgzoo list` names "
-            "more."
-        )
+        example = command("pgzoo", "run", *agent_words(name), "--env", "CartPole-v1")
+        such = f", such as `{example}`" if example is not None else ""
+        raise UsageError(f"Expected --env{such}; `pgzoo list` names more.")
     given.setdefault("seeds", parse_seeds(DEFAULT_SEEDS))
     new = out is None or not out.exists()
     path = out or free_folder(Path("runs"), _folder_name(name, given))
@@ -244,15 +251,26 @@ def _folder_name(name: str, given: dict[str, Any]) -> str:
 
 
 def _resume(
-    name: str, folder: Path, given: dict[str, Any], progress: bool, console: Console
+    name: str, folder: Path, given: dict[str, Any], progress: bool, console: Terminal
 ) -> Run:
     from pgzoo.learning.run import load
 
     run = load(folder)
     _check_same_options(run, name, given)
     if run.summary is not None and progress:
-        console.print(f"{folder} is complete; nothing is left to train.", markup=False)
+        console.print(f"{folder} is complete; nothing is left to train.")
     return run.resume(name, progress=progress)
+
+
+def _how_to_resume(run: Run) -> str:
+    """Whose agent is a program of somebody's own, is told so, and not to run it."""
+    if run.config.agent not in AGENTS:
+        return (
+            "That is an estimator of the run's owner, a program: read it, then give it in place of "
+            "the agent's name"
+        )
+    resuming = command("pgzoo", "run", run.config.agent, "--resume", run.path)
+    return "Give that one" if resuming is None else f"Try `{resuming}`"
 
 
 def _check_same_options(run: Run, name: str, given: dict[str, Any]) -> None:
@@ -261,7 +279,7 @@ def _check_same_options(run: Run, name: str, given: dict[str, Any]) -> None:
     if name != config.agent:
         raise UsageError(
             f"Expected the agent that the run was started with, {config.agent}, got {name}. "
-            f"Try `pgzoo run {config.agent} --resume …`, or start a new run without --resume."
+            f"{_how_to_resume(run)}, or start a new run without --resume."
         )
     had = vars(config) | {"policy": config.policy_kind} | config.hyperparameters
     had["tensorboard_seeds"] = run.has_seed_curves

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import click
 
+from pgzoo.cli.commands import say
+
 
 @click.command()
 @click.argument(
@@ -34,13 +36,13 @@ def tensorboard(path: Path, host: str, port: int) -> None:
     runs = len(shown(path))
     try:
         with serving(path, host, port) as address:
-            click.echo(f"{path}: {runs} run{'s' * (runs != 1)} in TensorBoard. Open\n  {address}")
+            say(f"{path}: {runs} run{'s' * (runs != 1)} in TensorBoard. Open\n  {address}")
             if runs > MOST_AT_ONCE:
-                click.echo(
+                say(
                     f"TensorBoard shows none of more than {MOST_AT_ONCE} runs until you tick them, "
                     "on the left."
                 )
-            click.echo("Ctrl-C ends it.")
+            say("Ctrl-C ends it.")
             threading.Event().wait()
     except KeyboardInterrupt:
         pass

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import click
-from rich.console import Console
 
 from pgzoo.cli.flags import with_flags
 from pgzoo.cli.values import Numbers, parse_seeds
+from pgzoo.records.terminal import Terminal
 
 
 @click.command()
@@ -60,7 +60,7 @@ def watch(run_folder: Path, seed: str | None, out: Path | None, **given: Any) ->
     run = load(run_folder)
     path = out or run.path / "film.gif"
     check_target(path)
-    console = Console()
+    console = Terminal()
     chosen = {name: value for name, value in given.items() if value is not None}
     seeds = None if seed is None else parse_seeds(seed, "--seed")
     with console.status("Filming …"):
@@ -71,6 +71,4 @@ def watch(run_folder: Path, seed: str | None, out: Path | None, **given: Any) ->
     size = path.stat().st_size / 1000
     lines = [*map(str, film.endings), *map(with_flags, film.notes)]
     lines += [f"{film.seconds:.1f} s, {width} × {height} pixels, {size:,.0f} kB"]
-    console.print(
-        *lines, f"Film: {path}{replaced}", sep="\n", highlight=False, markup=False, soft_wrap=True
-    )
+    console.print(*lines, f"Film: {path}{replaced}", sep="\n", highlight=False, soft_wrap=True)

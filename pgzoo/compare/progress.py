@@ -13,6 +13,7 @@ from pgzoo.errors import UsageError
 from pgzoo.learning.progress import LINES_PER_RUN, Manner, fitting
 from pgzoo.learning.shards import ShardReport
 from pgzoo.records.intervals import decimals
+from pgzoo.records.printable import printable
 from pgzoo.records.words import duration, plus_minus
 
 if TYPE_CHECKING:
@@ -209,7 +210,7 @@ class Lines(Silent):
 
     def say(self, line: str) -> None:
         """Print it."""
-        print(line, flush=True)
+        print(printable(line), flush=True)
 
 
 class LiveTable(Silent):
@@ -218,8 +219,10 @@ class LiveTable(Silent):
     def __init__(self, threshold: float | None) -> None:
         from rich.live import Live
 
+        from pgzoo.records.terminal import Terminal
+
         super().__init__(threshold)
-        self._live = Live(refresh_per_second=4, transient=True)
+        self._live = Live(console=Terminal(), refresh_per_second=4, transient=True)
         self._shown = 0.0
 
     def __enter__(self) -> Self:
@@ -237,8 +240,8 @@ class LiveTable(Silent):
             self._live.update(self._table(standings))
 
     def _table(self, standings: Standings) -> Table:
-        from rich.markup import escape
         from rich.table import Table
+        from rich.text import Text
 
         table = Table(
             title=f"{100 * standings.share:.0f}% of all steps, "
@@ -250,13 +253,13 @@ class LiveTable(Silent):
         for name in ("done", "return so far", at, "steps/s", "left"):
             table.add_column(name, justify="right")
         for label, standing in standings.of.items():
-            failed = f" [red]{len(standing.failed)} failed[/red]" if standing.failed else ""
-            table.add_row(escape(label) + failed, *self._cells(standing))
+            failed = f" {len(standing.failed)} failed" if standing.failed else ""
+            table.add_row(Text.assemble(label, (failed, "red")), *self._cells(standing))
         return table
 
     def say(self, line: str) -> None:
         """Print it above the table."""
-        self._live.console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._live.console.print(line, highlight=False, soft_wrap=True)
 
 
 class Bar(Silent):
@@ -276,8 +279,8 @@ class Bar(Silent):
         self._bar.n = round(100 * standings.share)
         at_work = [s.label for s in standings.of.values() if 0 < s.share < 1]
         left = duration(standings.seconds_left)
-        self._bar.set_postfix_str(f"{', '.join(at_work)}, {left} left")
+        self._bar.set_postfix_str(printable(f"{', '.join(at_work)}, {left} left"))
 
     def say(self, line: str) -> None:
         """Write it above the bar."""
-        self._bar.write(line)
+        self._bar.write(printable(line))

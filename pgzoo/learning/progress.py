@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pgzoo.errors import UsageError
 from pgzoo.learning.state import TrainState
+from pgzoo.records.printable import printable
 from pgzoo.records.words import duration, spread
 
 LINES_PER_RUN = 10
@@ -135,7 +136,7 @@ class Lines(Silent):
     def __call__(self, report: Report) -> None:
         """Print a line if it is time."""
         for text in _failures(report):
-            print(text, flush=True)
+            print(printable(text), flush=True)
         if report.share >= self._lines / LINES_PER_RUN:
             self._lines = int(report.share * LINES_PER_RUN) + 1
             line = "iteration {iteration}, {percent:.0f}%: return {returns}, {speed}, {left}"
@@ -148,6 +149,8 @@ class RichBar:
     def __init__(self) -> None:
         from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
+        from pgzoo.records.terminal import Terminal
+
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("iteration {task.fields[iteration]}"),
@@ -156,6 +159,7 @@ class RichBar:
             TextColumn("return [bold]{task.fields[returns]}[/bold]"),
             TextColumn("{task.fields[speed]}"),
             TextColumn("{task.fields[left]}"),
+            console=Terminal(),
         )
         self._task = self._progress.add_task(
             "training", total=1.0, iteration=0, returns="…", speed="", left=""
@@ -192,7 +196,7 @@ class TqdmBar:
     def __call__(self, report: Report) -> None:
         """Move the bar."""
         for text in _failures(report):
-            self._bar.write(text)
+            self._bar.write(printable(text))
         self._bar.n = round(100 * report.share)
         self._bar.set_postfix_str("return {returns}, {speed}, {left}".format(**_fields(report)))
 

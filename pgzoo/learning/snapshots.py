@@ -30,8 +30,8 @@ def take_snapshots(
         the state with what is pending; and by percent the snapshots that are whole, ``[S, P]``.
     """
     theta = state.learners.policy.values
-    now = [_passed(r, budget) for r in state.replicas]
-    then = [-1] * len(now) if before is None else [_passed(r, budget) for r in before.replicas]
+    now = [passed(r, budget) for r in state.replicas]
+    then = [-1] * len(now) if before is None else [passed(r, budget) for r in before.replicas]
     pending = dict(state.pending)
     for percent in range(0, 101, PERCENT_APART):
         new = [i for i, (a, b) in enumerate(zip(then, now, strict=True)) if a < percent <= b]
@@ -43,6 +43,6 @@ def take_snapshots(
     return dataclasses.replace(state, pending=pending), whole
 
 
-def _passed(replica: Replica, budget: int) -> int:
+def passed(replica: Replica, budget: int) -> int:
     """Percent of its own training; who stops early has come to the end of it."""
     return 100 if replica.finished else 100 * replica.env_steps // budget

@@ -188,8 +188,14 @@ def create(path: Path, content: bytes) -> None:
 
 def remove_leftovers(folder: Path) -> None:
     """Remove what processes that were killed while they wrote have left in a folder."""
-    for path in folder.glob(f".*.{'[0-9a-f]' * DIGITS}.tmp"):
-        path.unlink(missing_ok=True)
+    for path in folder.glob(".*"):
+        if is_leftover(path):
+            path.unlink(missing_ok=True)
+
+
+def is_leftover(path: Path) -> bool:
+    """Whether a name is that of a file that a killed process was about to write."""
+    return path.match(f".*.{'[0-9a-f]' * DIGITS}.tmp")
 
 
 @contextmanager
@@ -243,6 +249,27 @@ def locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process keeps others from ``locked``, as far as the system can tell.
+
+    Raises:
+        UsageError: if it is no regular file.
+        OSError: if it cannot be opened.
+    """
+    if fcntl is None:
+        return False
+    descriptor = open_regular(path, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def free_folder(parent: Path, stem: str) -> Path:

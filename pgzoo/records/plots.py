@@ -16,6 +16,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullFormatter
 
 from pgzoo.records.intervals import Array, Interval, common_curve
+from pgzoo.records.printable import printable
 from pgzoo.records.style import LOOKS, STYLE, Look
 
 
@@ -98,7 +99,7 @@ def dots(
                     axis.annotate(text, (1.0, row), xycoords=("axes fraction", "data"), va="center")
         axes[0].set_yticks(rows, labels)
         axes[0].set_ylim(rows[-1] - 0.6, 0.6)
-        figure.suptitle(title)
+        figure.suptitle(printable(title), parse_math=False)
         handles, texts = axes[0].get_legend_handles_labels()
         figure.legend(handles, texts, loc="outside lower center", ncols=len(names), frameon=False)
     return figure
@@ -132,7 +133,7 @@ def curves(
                 else:  # zero, too, has its place
                     axis.set_xscale("symlog", linthresh=min(x for x in ticks if x > 0))
                 axis.set_xticks(ticks, [f"{x:g}" for x in ticks])
-        figure.suptitle(title)
+        figure.suptitle(printable(title), parse_math=False)
         handles, texts = axes[0].get_legend_handles_labels()
         figure.legend(
             handles, texts, loc="outside lower center", ncols=min(3, len(labels)), frameon=False
@@ -273,7 +274,7 @@ def _draw_learning_curve(
             )
         ax.set_xlabel("environment steps of each seed")
         ax.set_ylabel("return, mean of the last 100 episodes")
-        ax.set_title(title)
+        ax.set_title(printable(title), parse_math=False)
         ax.grid(alpha=0.3)
         ax.legend(frameon=False)
     return ax

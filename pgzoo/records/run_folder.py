@@ -106,13 +106,18 @@ class RunFolder:
             UsageError: if another process trains it, or if one of its files is a link.
             OSError: if the folder cannot be written.
         """
-        self._check_files()
+        self.check_files()
         with files.locked(self.path / CONFIG):
             files.remove_leftovers(self.path)
             files.remove_leftovers(self.path / SNAPSHOTS)
             yield
 
-    def _check_files(self) -> None:
+    def check_files(self) -> None:
+        """Make sure that what training writes to are files and folders of the run's own.
+
+        Raises:
+            UsageError: if one is a link or something else.
+        """
         for name in FILES:
             files.check_kind(self.path / name)
         with_events = {path.parent for path in self.path.glob(f"*/{EVENTS}")}

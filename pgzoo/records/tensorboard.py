@@ -46,6 +46,7 @@ from pgzoo.records.config import RunConfig
 from pgzoo.records.files import check_kind
 from pgzoo.records.intervals import interquartile_mean_interval, steps_to_threshold
 from pgzoo.records.pooling import latest, relative_variance
+from pgzoo.records.printable import in_markdown
 
 RETURN, LOW, HIGH = BAND = ("Learning/return", "Learning/return_low", "Learning/return_high")
 SUCCESS = "Learning/success_rate"
@@ -424,7 +425,7 @@ def write_results(
     # Without the first of the three TensorBoard shows what the options of all agents come to.
     for summary in hparams(_options(config), {})[1:]:
         file.add(summary)
-    file.text("results", "\n\n".join(results.words), step)
+    file.text("results", "\n\n".join(map(in_markdown, results.words)), step)
     for name, png in figures.items():
         file.figure(name, png, step)
     file.close()

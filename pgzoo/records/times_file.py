@@ -50,17 +50,21 @@ class TimesFile:
         self._file.close()
 
 
-def read_times(folder: RunFolder) -> list[tuple[int, float]]:
+def read_times(folder: RunFolder, before: float = math.inf) -> list[tuple[int, float]]:
     """Iterations, and in how many seconds since the run began each was over.
+
+    Args:
+        folder: the run.
+        before: the iteration up to which they are of interest; what follows may be anything.
 
     Raises:
         UsageError: if the file is damaged, or not the run's own.
     """
     folder.check_times()
-    return _read(folder)
+    return _read(folder, before)
 
 
-def _read(folder: RunFolder, before: float = math.inf) -> list[tuple[int, float]]:
+def _read(folder: RunFolder, before: float) -> list[tuple[int, float]]:
     """The lines before an iteration; the rest of the file may be anything.
 
     A process that was killed may have left a part of a line at the end.

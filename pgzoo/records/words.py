@@ -17,6 +17,7 @@ from pgzoo.records.intervals import (
     reaches_threshold,
     share_interval,
 )
+from pgzoo.records.printable import in_markdown
 
 
 def settings(config: RunConfig) -> str:
@@ -24,13 +25,13 @@ def settings(config: RunConfig) -> str:
     c = config
     many = len(c.seeds)
     seeds = f"seed {c.seeds[0]}" if many == 1 else f"{many} seeds ({ranges(c.seeds)})"
-    head = f"**{c.agent}** on {c.env}, {c.policy_kind} policy, {seeds}"
+    head = f"**{in_markdown(c.agent)}** on {in_markdown(c.env)}, {c.policy_kind} policy, {seeds}"
     if c.max_episode_steps is not None:
         head += f", at most {c.max_episode_steps:,} steps in an episode"
     if c.stop_when_solved:
         head += "; a seed stops when it has reached the threshold"
-    options = (f"`{k}={written(v)}`" for k, v in sorted(c.hyperparameters.items()))
-    return f"{head}\n\n{' '.join(options)}"
+    options = (in_markdown(f"{k}={written(v)}") for k, v in sorted(c.hyperparameters.items()))
+    return f"{head}\n\n{', '.join(options)}"
 
 
 def ranges(numbers: Sequence[int]) -> str:
