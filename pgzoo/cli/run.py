@@ -153,8 +153,11 @@ def _agent_option(agent: type[Agent], known: Option) -> click.Option:
         [written(usual), *(f"{case}: {written(v)}" for case, v in special.items() if v != usual)]
     )
     text = f"{with_flags(known.description)}.  [default: {shown}]"
-    if known.needs is not None:
-        text = f"With {flag(known.needs[0])} {known.needs[1]}: {text}"
+    with_others = [need.words for need in known.needs]
+    if known.part_of is not None:
+        with_others.insert(0, "`{}={}`".format(*known.part_of))
+    if with_others:
+        text = f"With {with_flags(' and '.join(with_others))}: {text}"
     if not text.split()[0].endswith(":"):  # that would be a symbol or a value
         text = text[0].upper() + text[1:]
     name = flag(known.name)
