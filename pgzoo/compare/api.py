@@ -36,7 +36,8 @@ from pgzoo.compare.training import RUNS, UNFINISHED, Train, jobs_of, place_to_tr
 from pgzoo.errors import UsageError
 from pgzoo.learning.loop import TrainingInterrupted
 from pgzoo.learning.progress import Manner
-from pgzoo.learning.run import DEFAULT_DIAGNOSES, seeds_of
+from pgzoo.learning.common import DEFAULT_DIAGNOSES
+from pgzoo.learning.run import seeds_of
 from pgzoo.learning.trainer import Trainer
 from pgzoo.options import build
 

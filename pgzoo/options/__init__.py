@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -142,7 +141,7 @@ class Option:
     description: str
     kind: Any
     bounds: Mapping[str, float]
-    estimate: bool
+    estimate: bool = False
     part_of: tuple[str, str] | None = None
     needs: tuple[Need, ...] = ()
 
@@ -200,9 +199,10 @@ class Option:
                     f"Expected `{self.name}` of at most {_number(most)}, got {_number(value)}."
                 )
         elif not (value == 0 or SMALLEST <= abs(value) <= LARGEST):
+            most = self.bounds.get("maximum", self.bounds.get("below", LARGEST))
             zero = "" if "above" in self.bounds else ", or 0"
             raise UsageError(
-                f"Expected `{self.name}` between {SMALLEST:g} and {LARGEST:g}{zero}, got "
+                f"Expected `{self.name}` between {SMALLEST:g} and {most:g}{zero}, got "
                 f"{_number(value)}: beyond that, float32 changes nothing or overflows."
             )
 

@@ -285,6 +285,10 @@ def valid_options(draw):
             chooser, value = known[k].part_of
             if given.get(chooser, known[chooser].default) != value:
                 del given[k]
+    values = {"policy": "mlp"} | {k: o.default for k, o in known.items()} | given
+    for k in list(given):
+        if not all(need.holds(*map(values.get, need.names)) for need in known[k].needs):
+            del given[k]
     return name, given
 
 
