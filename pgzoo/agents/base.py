@@ -84,6 +84,7 @@ class Agent:
         "rms: divide Ψ by its root mean square over the batch, which sets the gradient's length "
         "and leaves its direction",
         estimate=True,
+        needs=equal_to("standardize", False),
     )
 
     name: ClassVar[str]

@@ -11,7 +11,7 @@ import click
 from rich.console import Console
 
 from pgzoo.cli.flags import flag
-from pgzoo.cli.values import POLICIES, WIDTHS
+from pgzoo.cli.values import PLACE, POLICIES, WIDTHS
 from pgzoo.errors import UsageError
 
 LAB_STUDIES = {
@@ -59,30 +59,30 @@ def lab() -> None:
 
 
 def _lab_options() -> list[click.Parameter]:
-    number = click.IntRange(min=1)
+    number = int
     return [
         click.Option(["--env"], metavar="ENV", help="Environment, if there is no --run."),
         click.Option(
             ["--run"],
-            type=click.Path(path_type=Path),
+            type=PLACE,
             metavar="RUN",
             help="Take the policy of this training run.",
         ),
         click.Option(
             ["--at"],
-            type=click.IntRange(0, 100),
+            type=int,
             metavar="PERCENT",
             help="… as it was after this share of the training.  [default: its end]",
         ),
         click.Option(
             ["--replica"],
-            type=click.IntRange(min=0),
+            type=int,
             metavar="SEED",
             help="… of this seed; without --run, initialise with it.  [default: the first; 0]",
         ),
         click.Option(
             ["--theta"],
-            type=click.Path(path_type=Path),
+            type=PLACE,
             metavar="FILE",
             help="Take the policy's parameters from this safetensors file.",
         ),
@@ -107,7 +107,7 @@ def _lab_options() -> list[click.Parameter]:
         ),
         click.Option(
             ["--estimates"],
-            type=click.IntRange(min=2),
+            type=int,
             help="Independent estimates of each estimator.  [default: 400, or the study's own]",
         ),
         click.Option(
@@ -150,14 +150,14 @@ def _lab_options() -> list[click.Parameter]:
         ),
         click.Option(
             ["--seed"],
-            type=click.IntRange(min=0),
+            type=int,
             default=0,
             show_default=True,
             help="Of the laboratory's random numbers.",
         ),
         click.Option(
             ["--out"],
-            type=click.Path(path_type=Path),
+            type=PLACE,
             help="Folder for the results.  [default: lab/STUDY-ENV-NUMBER]",
         ),
     ]
@@ -203,9 +203,10 @@ def _lab(
         max_episode_steps=max_episode_steps,
         **objective,
     )
+    settings = Settings(**chosen)
     path = out or free_folder(Path("lab"), f"{name}-{problem.env}")
     folder, created = _make_folder(path, is_new=out is None)
-    setup = Setup(problem, Settings(**chosen), group_size, run, replica, estimators)
+    setup = Setup(problem, settings, group_size, run, replica, estimators)
     console = Console()
     try:
         with LabDisplay(console) as display:

@@ -7,12 +7,14 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from pgzoo.cli.values import PLACE
+
 
 @click.command()
-@click.argument("runs", metavar="RUN…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", metavar="RUN…", nargs=-1, required=True, type=PLACE)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     default=Path("figures"),
     show_default=True,
     metavar="FOLDER",

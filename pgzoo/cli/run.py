@@ -13,7 +13,7 @@ from rich.console import Console
 
 from pgzoo.agents import AGENTS, Agent, agent_class, options_in_order, training_default
 from pgzoo.cli.flags import flag, with_flags
-from pgzoo.cli.values import POLICIES, WIDTHS, parse_seeds
+from pgzoo.cli.values import PLACE, POLICIES, WIDTHS, parse_seeds
 from pgzoo.errors import UsageError
 from pgzoo.options import written
 
@@ -83,12 +83,12 @@ def _common_options() -> list[click.Parameter]:
         ),
         click.Option(
             ["--out"],
-            type=click.Path(path_type=Path),
+            type=PLACE,
             help="Folder for the results.  [default: runs/AGENT:OPTIONS-ENV-NUMBER]",
         ),
         click.Option(
             ["--resume"],
-            type=click.Path(path_type=Path),
+            type=PLACE,
             metavar="RUN",
             help="Go on with an interrupted run; its options are kept.",
         ),
@@ -106,7 +106,7 @@ def running_options() -> list[click.Parameter]:
         ),
         click.Option(
             ["--max-episode-steps"],
-            type=click.IntRange(min=1),
+            type=int,
             help="Time limit in place of the environment's own.",
         ),
         click.Option(
@@ -117,7 +117,7 @@ def running_options() -> list[click.Parameter]:
         ),
         click.Option(
             ["--diagnostics"],
-            type=click.IntRange(min=0),
+            type=int,
             metavar="TIMES",
             help="How often in a run to find the gradient's variance and direction; 0: never.  "
             "[default: 20]",

@@ -45,6 +45,7 @@ from pgzoo.lab.statistics import (
     verdict,
 )
 from pgzoo.learning.gradients import gradient_estimates
+from pgzoo.options import checked, shown
 from pgzoo.policies.model import Model, Outputs
 from pgzoo.policies.networks import MLP, Network
 from pgzoo.sampling.collect import Collector
@@ -89,16 +90,13 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.critic not in ("separate", "same"):
-            raise UsageError(f"Expected `critic` to be separate or same, got {self.critic!r}.")
-        if self.reference_estimates is not None and self.reference_estimates < 1:
-            raise UsageError(
-                f"Expected `reference_estimates` of at least 1, got {self.reference_estimates}."
-            )
+            raise UsageError(f"Expected `critic` to be separate or same, got {shown(self.critic)}.")
         least = {"trajectories": 1, "estimates": 2, "critic_trajectories": 1, "seed": 0}
         for name, bound in least.items():
-            if getattr(self, name) < bound:
-                got = getattr(self, name)
-                raise UsageError(f"Expected `{name}` of at least {bound}, got {got}.")
+            value = checked(name, getattr(self, name), minimum=bound)
+            object.__setattr__(self, name, value)
+        wanted = checked("reference_estimates", self.reference_estimates, int | None, minimum=1)
+        object.__setattr__(self, "reference_estimates", wanted)
 
     @property
     def plan(self) -> Episodes:

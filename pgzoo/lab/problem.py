@@ -23,7 +23,7 @@ from pgzoo.agents.text import split_text
 from pgzoo.errors import UsageError
 from pgzoo.lab.exact import FiniteMDP
 from pgzoo.learning.trainer import describe_env, trained_policies
-from pgzoo.options import build, options_of, written
+from pgzoo.options import build, checked, options_of, shown, written
 from pgzoo.policies.networks import Network, make_policy
 from pgzoo.records.run_folder import RunFolder
 from pgzoo.sampling.seeding import Purpose, generators
@@ -72,10 +72,12 @@ class Problem:
     source: Path | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.gamma <= 1:
-            raise UsageError(f"Expected `gamma` between 0 and 1, got {self.gamma:g}.")
+        gamma = checked("gamma", self.gamma, float, minimum=0, maximum=1)
+        object.__setattr__(self, "gamma", gamma)
         if self.limit not in LIMITS:
-            raise UsageError(f"Expected `limit` among {', '.join(LIMITS)}; got {self.limit!r}.")
+            raise UsageError(
+                f"Expected `limit` among {', '.join(LIMITS)}; got {shown(self.limit)}."
+            )
         if self.limit == "continues" and self.gamma == 1:
             raise UsageError(
                 "Expected `gamma` below 1 with `limit=continues`, got 1: what follows the time "

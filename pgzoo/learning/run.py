@@ -25,7 +25,7 @@ from pgzoo.learning.progress import Manner, Report, display
 from pgzoo.learning.state import TrainState
 from pgzoo.learning.trainer import Trainer, describe_env, make_collector
 from pgzoo.learning.update import Networks
-from pgzoo.options import build, checked, flat, own_options, plain, shown
+from pgzoo.options import build, checked, checked_path, flat, own_options, plain, shown
 from pgzoo.policies.networks import Network, make_policy
 from pgzoo.policies.policy import Policy
 from pgzoo.records.config import RunConfig
@@ -96,13 +96,14 @@ def train(
         compare_estimators=compare_estimators,
         **options,
     )
+    out = None if out is None else checked_path("out", out)
     trainer = Trainer(config, made, config.device)
     trainer.initial_state()  # whatever is wrong shows before a folder is made
     temporary = None
     if out is None:
         temporary = tempfile.TemporaryDirectory(prefix="pgzoo-", ignore_cleanup_errors=True)
         out = Path(temporary.name) / "run"
-    run = Run(RunFolder.create(Path(out), config), temporary)
+    run = Run(RunFolder.create(out, config), temporary)
     run.go_on(trainer, progress, callback, tensorboard_seeds)
     return run
 
@@ -113,7 +114,7 @@ def load(path: str | Path) -> Run:
     Raises:
         UsageError: if the folder holds none.
     """
-    run = Run(RunFolder.open(Path(path)))
+    run = Run(RunFolder.open(checked_path("run", path)))
     assert run.config  # whatever is wrong with it shows now
     return run
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -26,6 +27,8 @@ BOUNDS = {
 }
 LONGEST = 80
 """Characters of what was given, in a message."""
+LONGEST_NAME, LONGEST_PATH = 255, 4_095
+"""Bytes that file systems have room for."""
 LARGEST_WHOLE = 2**31 - 1
 """Of whole numbers whose option states no other limit: what counts and indices are computed in."""
 SMALLEST, LARGEST = 1e-9, 1e9
@@ -56,9 +59,9 @@ class Need:
     holds: Callable[..., bool]
 
 
-def equal_to(name: str, value: str) -> Need:
+def equal_to(name: str, value: str | bool) -> Need:
     """Another option must have one value."""
-    return Need((name,), f"`{name}={value}`", lambda v: bool(v == value))
+    return Need((name,), f"`{name}={written(value)}`", lambda v: bool(v == value))
 
 
 def present(name: str) -> Need:
@@ -295,6 +298,24 @@ def checked(name: str, value: Any, kind: Any = int, **bounds: float) -> Any:
     value = known.plain(value)
     known.check(value)
     return value
+
+
+def checked_path(name: str, value: Any) -> Path:
+    """A path that may or may not be there.
+
+    Raises:
+        UsageError: for what can be none.
+    """
+    if not isinstance(value, (str, Path)) or value == "" or "\0" in str(value):
+        raise UsageError(f"Expected `{name}` to be a path, got {shown(value)}.")
+    path = Path(value)
+    longest = max((len(os.fsencode(part)) for part in path.parts), default=0)
+    if longest > LONGEST_NAME or len(os.fsencode(path)) > LONGEST_PATH:
+        raise UsageError(
+            f"Expected `{name}` to be a path of at most {LONGEST_PATH:,} bytes, each name in it of "
+            f"at most {LONGEST_NAME}; got {shown(str(value))}."
+        )
+    return path
 
 
 def options_of(cls: Any) -> dict[str, Option]:

@@ -144,7 +144,10 @@ def test_wrong_seeds(text, message):
         ("run reinforce --env CartPole-v1 --policy mpl", "Did you mean mlp?"),
         ("run reinforce --env CartPole-v1 --seeds 1,1", "more than once"),
         ("run reinforce --env CartPole-v1 --seeds=-3", "non-negative"),
-        ("run reinforce --env CartPole-v1 --steps 0", "--steps of at least 1, got 0"),
+        (
+            "run reinforce --env CartPole-v1 --steps 0",
+            "--steps between 1 and 1,000,000,000,000, got 0",
+        ),
         ("run reinforce --env CartPole-v1 --steps x", "not a valid integer"),
         ("run reinforce --env CartPole-v1 --learning-rate 0", "--learning-rate above 0"),
         ("run reinforce --env CartPole-v1 --learning-rate nan", "--learning-rate above 0"),
@@ -332,7 +335,7 @@ def test_lab_takes_policies_of_runs_and_of_files():
         ("lab discount --env CartPole-v1 --gamma 0.5", "Expected no --gamma"),
         ("lab training --run nowhere --at 50", "Expected no --at"),
         ("lab measure --env CartPole-v1 --theta t --replica 1", "--theta or --replica"),
-        (f"lab measure {LAB} --hidden 8", "no such layers"),
+        (f"lab measure {LAB} --hidden 8", "--policy mlp with --hidden"),
         (f"lab drift {LAB.replace('steps 20', 'steps 3')}", "gradient that is not zero"),
     ],
 )
