@@ -13,6 +13,7 @@ from rich.console import Console
 from pgzoo.cli.flags import flag
 from pgzoo.cli.values import PLACE, POLICIES, WIDTHS
 from pgzoo.errors import UsageError
+from pgzoo.options import checked
 
 LAB_STUDIES = {
     "measure": "Bias, variance and direction of estimators on a frozen policy.",
@@ -206,7 +207,12 @@ def _lab(
     settings = Settings(**chosen)
     path = out or free_folder(Path("lab"), f"{name}-{problem.env}")
     folder, created = _make_folder(path, is_new=out is None)
-    setup = Setup(problem, settings, group_size, run, replica, estimators)
+    source = click.get_current_context().get_parameter_source
+    given_here = frozenset(
+        k for k in ("group_size", *budget) if source(k) is click.core.ParameterSource.COMMANDLINE
+    )
+    group_size = checked("group_size", group_size, minimum=1)
+    setup = Setup(problem, settings, group_size, run, replica, estimators, given_here)
     console = Console()
     try:
         with LabDisplay(console) as display:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pgzoo.agents.base import Agent
 from pgzoo.errors import UsageError
-from pgzoo.lab.measurement import Measurement, Settings
+from pgzoo.lab.measurement import Measurement, Settings, check_used
 from pgzoo.lab.measurement import measure as measure_problem
 from pgzoo.lab.problem import Problem, load_theta, parse_estimators, zoo
 from pgzoo.lab.report import figure, flat, write_measurement
@@ -35,7 +35,7 @@ def measure(
     theta: Tensor | str | Path | None = None,
     max_episode_steps: int | None = None,
     trajectories: int = 32,
-    group_size: int = 8,
+    group_size: int | None = None,
     gamma: float = 1.0,
     limit: str = "ends",
     out: str | Path | None = None,
@@ -56,7 +56,7 @@ def measure(
         theta: the policy's parameters ``[P]``, or a safetensors file of them, without ``run``.
         max_episode_steps: time limit, if there is no ``run``.
         trajectories: N of one estimate, the same for all estimators.
-        group_size: K of agents that sample in groups.
+        group_size: K of agents that sample in groups; None: 8.
         gamma: discount factor of the objective.
         limit: ends or continues, what an episode that a time limit cuts off is worth: nothing more,
             or what would follow.
@@ -89,9 +89,11 @@ def measure(
     parsed = parse_estimators(
         zoo() if estimators is None else estimators,
         trajectories=trajectories,
-        group_size=checked("group_size", group_size, minimum=1),
-        gamma=gamma,
+        group_size=8 if group_size is None else checked("group_size", group_size, minimum=1),
+        gamma=problem.gamma,
     )
+    given = [*settings, *(["group_size"] if group_size is not None else [])]
+    check_used(given, problem, parsed, chosen)
     with _Bar(progress) as bar:
         found = measure_problem(problem, parsed, chosen, bar)
     if found.interrupted and not found.rows:

@@ -23,7 +23,7 @@ from pgzoo.agents.text import split_text
 from pgzoo.errors import UsageError
 from pgzoo.lab.exact import FiniteMDP
 from pgzoo.learning.trainer import describe_env, trained_policies
-from pgzoo.options import build, checked, options_of, shown, written
+from pgzoo.options import build, check_needs, checked, flat, options_of, shown, written
 from pgzoo.policies.networks import Network, make_policy
 from pgzoo.records.run_folder import RunFolder
 from pgzoo.sampling.seeding import Purpose, generators
@@ -209,10 +209,12 @@ class Estimator:
     Attributes:
         label: as the user wrote it.
         agent: its hyperparameters; of segments, complete episodes take the place.
+        given: names of the options that the user wrote.
     """
 
     label: str
     agent: Agent
+    given: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -285,7 +287,10 @@ def parse_estimator(
             f"Expected groups of {k} for {label} to fill the {trajectories} trajectories of an "
             f"estimate. Choose a group size that divides them, or another number of trajectories."
         )
-    return Estimator(label, build(agent, options, batch))
+    made = build(agent, options, batch)
+    # γ is the problem's, and a study may go through it up to 1, where γ^t is one of its points
+    check_needs(agent, options, {k: v for k, v in flat(made).items() if k != "gamma"})
+    return Estimator(label, made, frozenset(options))
 
 
 def parse_estimators(

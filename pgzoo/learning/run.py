@@ -97,6 +97,7 @@ def train(
         **options,
     )
     out = None if out is None else checked_path("out", out)
+    tensorboard_seeds = checked("tensorboard_seeds", tensorboard_seeds, bool)
     trainer = Trainer(config, made, config.device)
     trainer.initial_state()  # whatever is wrong shows before a folder is made
     temporary = None

@@ -4,9 +4,12 @@ import dataclasses
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -15,12 +18,18 @@ from pgzoo.errors import UsageError
 from pgzoo.options import (
     SMALLEST,
     Option,
+    above_one,
+    below,
     build,
+    check_needs,
+    checked_path,
     chosen_by,
+    equal_to,
     flat,
     option,
     options_of,
     own_options,
+    present,
     written,
 )
 
@@ -140,6 +149,78 @@ def test_the_ends_of_a_range_belong_to_it_or_not():
         known["length"].check(value)
     known["width"].check(8.999)
     known["sizes"].check(())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("hairs", 2**31, "Expected `hairs` of at most 2,147,483,647, got 2,147,483,648."),
+        ("hairs", 10**400, "Expected `hairs` of at most 2,147,483,647, got 1000000000"),
+        ("hairs", 10**5000, "Expected `hairs` of at most 2,147,483,647, got one of int"),
+        ("width", 1e-300, "Expected `width` between 1e-09 and 9, got 1e-300: beyond that"),
+        ("width", 10**400, "Expected `width` above 0 and below 9, got 1000000000"),
+        ("sizes", (10**20,), "Expected `sizes` of at most 2,147,483,647, got (10000"),
+        ("name", "", "Expected `name` to be text, got an empty one."),
+    ],
+)
+def test_what_cannot_be_computed_with_is_refused_with_the_limit(name, value, message):
+    with pytest.raises(UsageError, match=re.escape(message)) as raised:
+        options_of(Painter)[name].check(value)
+    assert len(str(raised.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ({"hairs": np.int64(4)}, 4),
+        ({"hairs": torch.tensor(4)}, 4),
+        ({"width": np.float32(0.5)}, 0.5),
+        ({"width": 2}, 2.0),
+        ({"careful": np.bool_(False)}, False),
+        ({"sizes": [1, np.int64(2)]}, (1, 2)),
+        ({"sizes": np.array([3, 4])}, (3, 4)),
+        ({"name": Path("a")}, "a"),
+    ],
+)
+def test_what_other_libraries_call_the_same_is_the_same(given, value):
+    (name,) = given
+    found = flat(build(Painter, given))[name]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_an_option_says_what_it_changes_nothing_without():
+    @dataclass(frozen=True, kw_only=True)
+    class Walk:
+        steps: int = option(1, "of it")
+        laps: int = option(1, "of it")
+        dog: str | None = option(None, "that goes along")
+        leash: float = option(0.0, "of the dog", needs=(present("dog"), below("steps", 9)))
+        pause: bool = option(False, "between steps", needs=above_one("steps", "laps"))
+        hat: bool = option(False, "against the sun", needs=equal_to("weather", "fair"))
+
+    def check(given, **beside):
+        check_needs(Walk, given, flat(build(Walk, given)) | beside)
+
+    check({})
+    check({"leash": 1.0, "dog": "Ada"})
+    check({"pause": True, "laps": 2})
+    check({"hat": True}), "of what is not known, nothing is said"
+    for given, message in (
+        ({"leash": 1.0}, "Expected `dog` with `leash`, got `dog=none`"),
+        ({"leash": 0.0, "dog": "Ada", "steps": 9}, "`steps` below 9 with `leash`, got `steps=9`"),
+        ({"pause": False}, "`steps` or `laps` above 1 with `pause`, got `steps=1` and `laps=1`"),
+        ({"hat": True}, "Expected `weather=fair` with `hat`, got `weather=foul`"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            check(given, weather="foul")
+
+
+@pytest.mark.parametrize("value", ["", "a\0b", None, 3, "a" * 256, "a/" * 3000])
+def test_what_can_be_no_path_is_refused(value):
+    with pytest.raises(UsageError, match="Expected `out` to be a path"):
+        checked_path("out", value)
+    assert checked_path("out", "a" * 255) == Path("a" * 255)
 
 
 def test_two_options_of_one_name_are_an_error_of_the_programmer():
