@@ -117,7 +117,8 @@ def make_config(agent="reinforce-baseline", env="CartPole-v1", seeds=(0, 1), **o
         "diagnostics": options.pop("diagnostics", 0),
         "compare_estimators": options.pop("compare_estimators", False),
     }
-    wanted = {"steps": 2_000, "hidden": (8,), "episodes": 4} | options
+    networks = {"hidden": (8,)} if run["policy_kind"] == "mlp" else {}
+    wanted = {"steps": 2_000, "episodes": 4} | networks | options
     wanted = {k: v for k, v in wanted.items() if v is not None}
     chosen = flat(agent_class(agent).for_env(env, run["policy_kind"], **wanted))
     return RunConfig(agent, env, seeds=tuple(seeds), device="cpu", hyperparameters=chosen, **run)

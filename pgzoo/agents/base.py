@@ -15,7 +15,9 @@ from pgzoo.estimators.names import Aggregation
 from pgzoo.options import (
     Option,
     build,
+    check_needs,
     check_options,
+    equal_to,
     flat,
     option,
     options_of,
@@ -33,6 +35,11 @@ if TYPE_CHECKING:
 RESCALED: dict[str, Any] = {"aggregation": "step-mean", "psi_scale": "rms"}
 """What training adds to plain estimators: the gradient's length depends neither on the size of
 returns nor on the length of episodes, so one step size fits all environments."""
+
+MOST_STEPS = 10**12
+LARGEST_STEP = 100
+"""Of a policy's parameters: preferences that far apart are probabilities 0 and 1 in float32, from
+which nothing is ever learned again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,8 +61,10 @@ class Agent:
     critic: Critic | None = None
     penalty: ReferenceKL | None = None
 
-    steps: int = option(200_000, "environment steps of each seed", minimum=1)
-    learning_rate: float = option(5e-3, "Adam's step size for the policy", above=0)
+    steps: int = option(200_000, "environment steps of each seed", minimum=1, maximum=MOST_STEPS)
+    learning_rate: float = option(
+        5e-3, "Adam's step size for the policy", above=0, maximum=LARGEST_STEP
+    )
     lr_schedule: Literal["constant", "linear"] = option(
         "constant", "linear: the step sizes fall to zero over the run"
     )
@@ -64,7 +73,9 @@ class Agent:
         0.5, "each seed's policy gradient is clipped to this norm; 0: never", minimum=0
     )
     entropy_coef: float = option(0.0, "weight of the entropy bonus", minimum=0)
-    hidden: tuple[int, ...] = option((64, 64), "widths of the hidden layers, as in 64,64")
+    hidden: tuple[int, ...] = option(
+        (64, 64), "widths of the hidden layers, as in 64,64", needs=equal_to("policy", "mlp")
+    )
     aggregation: Aggregation = option(
         "sum", "how the steps' terms are added up; sum is the unbiased one", estimate=True
     )
@@ -73,6 +84,7 @@ class Agent:
         "rms: divide Ψ by its root mean square over the batch, which sets the gradient's length "
         "and leaves its direction",
         estimate=True,
+        needs=equal_to("standardize", False),
     )
 
     name: ClassVar[str]
@@ -104,11 +116,18 @@ class Agent:
 
     @classmethod
     def for_env(cls, env_id: str, policy_kind: str = "mlp", **chosen: Any) -> Self:
-        """The documented defaults for an environment, with the given options in their place."""
+        """The documented defaults for an environment, with the given options in their place.
+
+        Raises:
+            UsageError: for options that are unknown, out of range, do not go together, or change
+                nothing with the others and this kind of policy.
+        """
         values = dict(cls.training)
         for case in (env_id, policy_kind, f"{env_id} {policy_kind}"):
             values |= cls.defaults.get(case, {})
-        return build(cls, chosen, values)
+        made = build(cls, chosen, values)
+        check_needs(cls, chosen, flat(made) | {"policy": policy_kind})
+        return made
 
     @classmethod
     def with_options(cls, **chosen: Any) -> Self:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from pgzoo import estimators
-from pgzoo.options import check_options, option
+from pgzoo.options import above_one, check_options, option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,10 @@ class Critic:
         1.0, "rewards are multiplied by this so that the critic can follow", above=0
     )
     value_clip: float = option(
-        0.0, "the critic moves at most this far from its old prediction; 0: freely", minimum=0
+        0.0,
+        "the critic moves at most this far from its old prediction; 0: freely",
+        minimum=0,
+        needs=above_one("critic_epochs", "critic_minibatches"),
     )
 
     def __post_init__(self) -> None:

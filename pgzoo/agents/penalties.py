@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from pgzoo import estimators
 from pgzoo.errors import UsageError
-from pgzoo.options import check_options, option
+from pgzoo.options import check_options, equal_to, option, present
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,12 +24,18 @@ class ReferenceKL:
     reference: str | None = option(
         None, "run folder whose trained policies are π_ref, seed by seed"
     )
-    kl_coef: float = option(0.0, "weight β of the KL penalty to `reference`", minimum=0)
+    kl_coef: float = option(
+        0.0, "weight β of the KL penalty to `reference`", minimum=0, needs=present("reference")
+    )
     kl_placement: Literal["reward", "loss"] = option(
-        "loss", "subtract β·KL from each step's reward, or from the objective"
+        "loss",
+        "subtract β·KL from each step's reward, or from the objective",
+        needs=present("reference"),
     )
     kl_estimator: Literal["k1", "k2", "k3"] = option(
-        "k3", "estimator of the KL in the objective; the reward always takes k1"
+        "k3",
+        "estimator of the KL in the objective; the reward always takes k1",
+        needs=(present("reference"), equal_to("kl_placement", "loss")),
     )
 
     def __post_init__(self) -> None:

@@ -15,7 +15,7 @@ from pgzoo.agents.base import RESCALED, Agent, at_every_step
 from pgzoo.agents.registry import register
 from pgzoo.agents.surrogates import ScoreFunction
 from pgzoo.errors import UsageError
-from pgzoo.options import option
+from pgzoo.options import below, option
 from pgzoo.sampling.plan import Episodes
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ class Reinforce(Agent):
         False,
         "weigh step t by γ^t, which makes G_t exact for the discounted objective",
         estimate=True,
+        needs=below("gamma", 1),
     )
 
     training = RESCALED

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal, Protocol
 
 from pgzoo import estimators
-from pgzoo.options import check_options, option
+from pgzoo.options import above_one, check_options, option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -85,7 +85,14 @@ class ClippedRatio:
     Its effective weight is ρΨ inside the trust region, and 0 where clipping bites.
     """
 
-    clip: float = option(0.2, "ε of the clipped ratio", above=0, below=1, estimate=True)
+    clip: float = option(
+        0.2,
+        "ε of the clipped ratio",
+        above=0,
+        below=1,
+        estimate=True,
+        needs=above_one("epochs", "minibatches"),
+    )
     ratio: Literal["step", "trajectory"] = option(
         "step",
         "importance ratio of each step, or the geometric mean over the trajectory",

@@ -26,10 +26,10 @@ from pgzoo.cli.lab import lab
 from pgzoo.cli.plot import plot
 from pgzoo.cli.run import run
 from pgzoo.cli.tensorboard import tensorboard
-from pgzoo.cli.values import POLICIES
+from pgzoo.cli.values import PLACE, POLICIES
 from pgzoo.cli.watch import watch
 from pgzoo.errors import UsageError
-from pgzoo.options import parts_of
+from pgzoo.options import LARGEST_WHOLE, parts_of
 from pgzoo.records.printable import printable
 from pgzoo.records.terminal import Terminal
 
@@ -138,10 +138,10 @@ main.add_command(watch)
 
 
 @main.command(name="eval")
-@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run_folder", metavar="RUN", type=PLACE)
 @click.option(
     "--episodes",
-    type=click.IntRange(min=2),
+    type=click.IntRange(2, LARGEST_WHOLE),
     default=100,
     show_default=True,
     help="Fresh episodes per seed.",

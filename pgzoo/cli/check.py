@@ -17,19 +17,19 @@ from pgzoo.cli.commands import say
 )
 @click.option(
     "--group-size",
-    type=click.IntRange(min=1),
+    type=int,
     default=8,
     show_default=True,
     help="Rollouts K from each start.",
 )
 @click.option(
     "--episodes",
-    type=click.IntRange(min=2),
+    type=int,
     help="Trajectories N of an estimate.  [default: two or three groups]",
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=int,
     default=0,
     show_default=True,
     help="Of the trajectories.",

@@ -15,7 +15,7 @@ from pgzoo.agents import AGENTS, Agent
 from pgzoo.cli.commands import NO_COMMAND, command, say
 from pgzoo.cli.flags import flag, with_flags
 from pgzoo.cli.run import DEFAULT_SEEDS, click_type, running_options
-from pgzoo.cli.values import POLICIES, parse_seeds
+from pgzoo.cli.values import PLACE, POLICIES, parse_seeds
 from pgzoo.errors import UsageError
 from pgzoo.options import Option, options_of, own_options, written
 from pgzoo.records.terminal import Terminal
@@ -58,13 +58,13 @@ PARAMETERS: list[click.Parameter] = [
     _text(
         "--out",
         "Folder for everything.  [default: comparisons/ENV-NUMBER]",
-        type=click.Path(path_type=Path),
+        type=PLACE,
     ),
     _text(
         "--reuse",
         "Runs, or folders of runs, whose seeds are not trained again; may be repeated.  "
         "[default: runs and comparisons]",
-        type=click.Path(path_type=Path),
+        type=PLACE,
         multiple=True,
         default=None,
         metavar="FOLDER",
@@ -86,20 +86,20 @@ PARAMETERS: list[click.Parameter] = [
     _text(
         "--workers",
         "Processes at once.  [default: one for each processor]",
-        type=click.IntRange(min=1),
+        type=int,
     ),
     _text(
         "--until-decided",
         "Add seeds, as many at a time as --seeds says, until every pair is decided or a contender "
         "has so many.",
-        type=click.IntRange(min=1),
+        type=int,
         metavar="MOST",
     ),
     _text(
         "--difference",
         "In return, that matters: how many more seeds would tell it is said of undecided pairs.  "
         "[default: about a twentieth of the threshold]",
-        type=click.FloatRange(min=0, min_open=True),
+        type=float,
     ),
     _text("--films", "What each does, as films in the report.", is_flag=True, default=None),
     *running_options(),

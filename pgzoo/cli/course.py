@@ -12,6 +12,8 @@ from rich.progress import track
 from rich.table import Table
 
 from pgzoo.cli.commands import say
+from pgzoo.cli.values import PLACE
+from pgzoo.options import LARGEST_WHOLE
 from pgzoo.records.terminal import Terminal
 
 if TYPE_CHECKING:
@@ -26,7 +28,7 @@ def course() -> None:
 
 
 @course.command()
-@click.argument("out", type=click.Path(path_type=Path))
+@click.argument("out", type=PLACE)
 def student(out: Path) -> None:
     """Write the notebooks that learners fill in, and how to begin, to the new folder OUT."""
     from pgzoo.course.handout import write_handout
@@ -36,7 +38,7 @@ def student(out: Path) -> None:
 
 
 @course.command()
-@click.argument("submissions", metavar="SUBMISSIONS", type=click.Path(path_type=Path))
+@click.argument("submissions", metavar="SUBMISSIONS", type=PLACE)
 @click.option(
     "--out",
     type=click.Path(path_type=Path, dir_okay=False),
@@ -47,19 +49,19 @@ def student(out: Path) -> None:
 @click.option("--exercise", metavar="NAME", help="Only this exercise.")
 @click.option(
     "--seconds",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, LARGEST_WHOLE),
     default=10,
     show_default=True,
     help="Processor time for each answer.",
 )
 @click.option(
     "--jobs",
-    type=click.IntRange(min=1),
+    type=click.IntRange(1, LARGEST_WHOLE),
     help="Submissions at once.  [default: one for each processor]",
 )
 @click.option(
     "--seed",
-    type=click.IntRange(min=0),
+    type=click.IntRange(0, LARGEST_WHOLE),
     help="Of the random cases, unknown to learners; the same seed gives the same grades.  "
     "[default: drawn, and shown at the end]",
 )

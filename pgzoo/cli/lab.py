@@ -11,8 +11,9 @@ import click
 
 from pgzoo.cli.commands import say
 from pgzoo.cli.flags import flag
-from pgzoo.cli.values import POLICIES, WIDTHS
+from pgzoo.cli.values import PLACE, POLICIES, WIDTHS
 from pgzoo.errors import UsageError
+from pgzoo.options import checked
 from pgzoo.records.terminal import Terminal
 
 LAB_STUDIES = {
@@ -60,30 +61,30 @@ def lab() -> None:
 
 
 def _lab_options() -> list[click.Parameter]:
-    number = click.IntRange(min=1)
+    number = int
     return [
         click.Option(["--env"], metavar="ENV", help="Environment, if there is no --run."),
         click.Option(
             ["--run"],
-            type=click.Path(path_type=Path),
+            type=PLACE,
             metavar="RUN",
             help="Take the policy of this training run.",
         ),
         click.Option(
             ["--at"],
-            type=click.IntRange(0, 100),
+            type=int,
             metavar="PERCENT",
             help="… as it was after this share of the training.  [default: its end]",
         ),
         click.Option(
             ["--replica"],
-            type=click.IntRange(min=0),
+            type=int,
             metavar="SEED",
             help="… of this seed; without --run, initialise with it.  [default: the first; 0]",
         ),
         click.Option(
             ["--theta"],
-            type=click.Path(path_type=Path),
+            type=PLACE,
             metavar="FILE",
             help="Take the policy's parameters from this safetensors file.",
         ),
@@ -108,7 +109,7 @@ def _lab_options() -> list[click.Parameter]:
         ),
         click.Option(
             ["--estimates"],
-            type=click.IntRange(min=2),
+            type=int,
             help="Independent estimates of each estimator.  [default: 400, or the study's own]",
         ),
         click.Option(
@@ -151,14 +152,14 @@ def _lab_options() -> list[click.Parameter]:
         ),
         click.Option(
             ["--seed"],
-            type=click.IntRange(min=0),
+            type=int,
             default=0,
             show_default=True,
             help="Of the laboratory's random numbers.",
         ),
         click.Option(
             ["--out"],
-            type=click.Path(path_type=Path),
+            type=PLACE,
             help="Folder for the results.  [default: lab/STUDY-ENV-NUMBER]",
         ),
     ]
@@ -204,9 +205,15 @@ def _lab(
         max_episode_steps=max_episode_steps,
         **objective,
     )
+    settings = Settings(**chosen)
     path = out or free_folder(Path("lab"), f"{name}-{problem.env}")
     folder, created = _make_folder(path, is_new=out is None)
-    setup = Setup(problem, Settings(**chosen), group_size, run, replica, estimators)
+    source = click.get_current_context().get_parameter_source
+    given_here = frozenset(
+        k for k in ("group_size", *budget) if source(k) is click.core.ParameterSource.COMMANDLINE
+    )
+    group_size = checked("group_size", group_size, minimum=1)
+    setup = Setup(problem, settings, group_size, run, replica, estimators, given_here)
     console = Terminal()
     try:
         with LabDisplay(console) as display:

@@ -6,14 +6,15 @@ from pathlib import Path
 
 import click
 
+from pgzoo.cli.values import PLACE
 from pgzoo.records.terminal import Terminal
 
 
 @click.command()
-@click.argument("runs", metavar="RUN…", nargs=-1, required=True, type=click.Path(path_type=Path))
+@click.argument("runs", metavar="RUN…", nargs=-1, required=True, type=PLACE)
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     default=Path("figures"),
     show_default=True,
     metavar="FOLDER",

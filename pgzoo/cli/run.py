@@ -13,7 +13,7 @@ import click
 from pgzoo.agents import AGENTS, Agent, agent_class, options_in_order, training_default
 from pgzoo.cli.commands import NO_COMMAND, agent_words, command, say
 from pgzoo.cli.flags import flag, with_flags
-from pgzoo.cli.values import POLICIES, WIDTHS, parse_seeds
+from pgzoo.cli.values import PLACE, POLICIES, WIDTHS, parse_seeds
 from pgzoo.errors import UsageError
 from pgzoo.options import written
 from pgzoo.records.printable import printable
@@ -92,12 +92,12 @@ def _common_options() -> list[click.Parameter]:
         ),
         click.Option(
             ["--out"],
-            type=click.Path(path_type=Path),
+            type=PLACE,
             help="Folder for the results.  [default: runs/AGENT:OPTIONS-ENV-NUMBER]",
         ),
         click.Option(
             ["--resume"],
-            type=click.Path(path_type=Path),
+            type=PLACE,
             metavar="RUN",
             help="Go on with an interrupted run; its options are kept.",
         ),
@@ -115,7 +115,7 @@ def running_options() -> list[click.Parameter]:
         ),
         click.Option(
             ["--max-episode-steps"],
-            type=click.IntRange(min=1),
+            type=int,
             help="Time limit in place of the environment's own.",
         ),
         click.Option(
@@ -126,7 +126,7 @@ def running_options() -> list[click.Parameter]:
         ),
         click.Option(
             ["--diagnostics"],
-            type=click.IntRange(min=0),
+            type=int,
             metavar="TIMES",
             help="How often in a run to find the gradient's variance and direction; 0: never.  "
             "[default: 20]",
@@ -162,8 +162,11 @@ def _agent_option(agent: type[Agent], known: Option) -> click.Option:
         [written(usual), *(f"{case}: {written(v)}" for case, v in special.items() if v != usual)]
     )
     text = f"{with_flags(known.description)}.  [default: {shown}]"
-    if known.needs is not None:
-        text = f"With {flag(known.needs[0])} {known.needs[1]}: {text}"
+    with_others = [need.words for need in known.needs]
+    if known.part_of is not None:
+        with_others.insert(0, "`{}={}`".format(*known.part_of))
+    if with_others:
+        text = f"With {with_flags(' and '.join(with_others))}: {text}"
     if not text.split()[0].endswith(":"):  # that would be a symbol or a value
         text = text[0].upper() + text[1:]
     name = flag(known.name)

@@ -9,12 +9,11 @@ from pathlib import Path
 import click
 
 from pgzoo.cli.commands import say
+from pgzoo.cli.values import PLACE
 
 
 @click.command()
-@click.argument(
-    "path", metavar="[RUN|COMPARISON|FOLDER]", type=click.Path(path_type=Path), default="runs"
-)
+@click.argument("path", metavar="[RUN|COMPARISON|FOLDER]", type=PLACE, default="runs")
 @click.option(
     "--host",
     default="127.0.0.1",

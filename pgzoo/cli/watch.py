@@ -8,12 +8,12 @@ from typing import Any
 import click
 
 from pgzoo.cli.flags import with_flags
-from pgzoo.cli.values import Numbers, parse_seeds
+from pgzoo.cli.values import PLACE, Numbers, parse_seeds
 from pgzoo.records.terminal import Terminal
 
 
 @click.command()
-@click.argument("run_folder", metavar="RUN", type=click.Path(path_type=Path))
+@click.argument("run_folder", metavar="RUN", type=PLACE)
 @click.option(
     "--seed",
     metavar="SEEDS",
@@ -28,16 +28,14 @@ from pgzoo.records.terminal import Terminal
 )
 @click.option(
     "--out",
-    type=click.Path(path_type=Path),
+    type=PLACE,
     metavar="FILE",
     help="A .gif, or with ffmpeg an .mp4; what is there is replaced.  [default: RUN/film.gif]",
 )
-@click.option(
-    "--episodes", type=click.IntRange(min=1), help="How many, one after another.  [default: 1]"
-)
+@click.option("--episodes", type=int, help="How many, one after another.  [default: 1]")
 @click.option(
     "--first",
-    type=click.IntRange(min=0),
+    type=int,
     metavar="NUMBER",
     help="Of the first episode. Each starts the same in all panels and all films; others start "
     "elsewhere.  [default: 0]",

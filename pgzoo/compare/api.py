@@ -34,11 +34,13 @@ from pgzoo.compare.runs import (
 from pgzoo.compare.sequential import Decisions, decide
 from pgzoo.compare.training import RUNS, UNFINISHED, Train, jobs_of, place_to_train, train_jobs
 from pgzoo.errors import UsageError
+from pgzoo.learning.common import DEFAULT_DIAGNOSES
 from pgzoo.learning.loop import TrainingInterrupted
 from pgzoo.learning.progress import Manner
-from pgzoo.learning.run import DEFAULT_DIAGNOSES, seeds_of
+from pgzoo.learning.run import seeds_of
 from pgzoo.learning.trainer import Trainer
-from pgzoo.options import build
+from pgzoo.options import build, checked, checked_path
+from pgzoo.records.config import MOST_SEEDS
 
 REUSED = ("runs", "comparisons")
 """Folders in which runs are looked for, where they are, if nothing is said."""
@@ -108,6 +110,18 @@ def compare(
         TrainingInterrupted: on Ctrl-C, after saving.
     """
     chosen = seeds_of(seeds)
+    out = None if out is None else checked_path("out", out)
+    workers = checked("workers", workers, int | None, minimum=1)
+    until_decided = checked("until_decided", until_decided, int | None, maximum=MOST_SEEDS)
+    if difference is not None:
+        difference = checked("difference", difference, float, above=0)
+    if reuse is not None and not reuse:
+        for name, given in {"any_version": any_version, "any_budget": any_budget}.items():
+            if given:
+                raise UsageError(
+                    f"Expected something to `reuse` with `{name}`, got nothing: it says which "
+                    f"runs may be. Leave `{name}` out."
+                )
     common = {
         "env": env,
         "policy": policy,

@@ -8,12 +8,14 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pgzoo.agents.base import Agent
 from pgzoo.errors import UsageError
-from pgzoo.lab.measurement import Measurement, Settings
+from pgzoo.lab.measurement import Measurement, Settings, check_used
 from pgzoo.lab.measurement import measure as measure_problem
 from pgzoo.lab.problem import Problem, load_theta, parse_estimators, zoo
 from pgzoo.lab.report import figure, flat, write_measurement
-from pgzoo.learning.run import Run, check_policy_kind
+from pgzoo.learning.run import LARGEST_SEED, Run, check_policy_kind
+from pgzoo.options import check_needs, checked, checked_path, own_options, shown
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,7 +35,7 @@ def measure(
     theta: Tensor | str | Path | None = None,
     max_episode_steps: int | None = None,
     trajectories: int = 32,
-    group_size: int = 8,
+    group_size: int | None = None,
     gamma: float = 1.0,
     limit: str = "ends",
     out: str | Path | None = None,
@@ -54,7 +56,7 @@ def measure(
         theta: the policy's parameters ``[P]``, or a safetensors file of them, without ``run``.
         max_episode_steps: time limit, if there is no ``run``.
         trajectories: N of one estimate, the same for all estimators.
-        group_size: K of agents that sample in groups.
+        group_size: K of agents that sample in groups; None: 8.
         gamma: discount factor of the objective.
         limit: ends or continues, what an episode that a time limit cuts off is worth: nothing more,
             or what would follow.
@@ -66,6 +68,7 @@ def measure(
     Raises:
         UsageError: for what cannot be measured.
     """
+    out = None if out is None else checked_path("out", out)
     problem = make_problem(
         run=run.path if isinstance(run, Run) else run,
         at=at,
@@ -86,15 +89,17 @@ def measure(
     parsed = parse_estimators(
         zoo() if estimators is None else estimators,
         trajectories=trajectories,
-        group_size=group_size,
-        gamma=gamma,
+        group_size=8 if group_size is None else checked("group_size", group_size, minimum=1),
+        gamma=problem.gamma,
     )
+    given = [*settings, *(["group_size"] if group_size is not None else [])]
+    check_used(given, problem, parsed, chosen)
     with _Bar(progress) as bar:
         found = measure_problem(problem, parsed, chosen, bar)
     if found.interrupted and not found.rows:
         raise KeyboardInterrupt("Nothing was complete.")
     if out is not None:
-        write_measurement(Path(out), found)
+        write_measurement(out, found)
     return LabResult(found)
 
 
@@ -115,6 +120,8 @@ def make_problem(
     Raises:
         UsageError: for what does not go together.
     """
+    at = checked("at", at, int | None, minimum=0, maximum=100)
+    replica = checked("replica", replica, int | None, minimum=0, maximum=LARGEST_SEED)
     if (env is None) == (run is None):
         raise UsageError(
             "Expected either `env` or `run`, to say whose policy; got "
@@ -125,23 +132,33 @@ def make_problem(
         for name, value in (given | {"max_episode_steps": max_episode_steps}).items():
             if value is not None:
                 raise UsageError(f"Expected no `{name}` with `run`: the run says what it is.")
-        return Problem.of_run(Path(run), seed=replica, at=at, **options)
+        return Problem.of_run(checked_path("run", run), seed=replica, at=at, **options)
     if at is not None:
         raise UsageError("Expected `run` with `at`: it is a share of a run's training.")
     if theta is not None and replica is not None:
         raise UsageError("Expected `theta` or `replica`, got both: each says which policy.")
-    if hidden is not None and policy in ("linear", "tabular"):
-        raise UsageError(f"Expected no `hidden` with `policy={policy}`: it has no such layers.")
-    assert env is not None
-    check_policy_kind(policy or "mlp")
+    policy = "mlp" if policy is None else policy
+    check_policy_kind(policy)
+    if hidden is None:
+        hidden = (64, 64)
+    else:
+        check_needs(Agent, ["hidden"], {"policy": policy})
+        known = own_options(Agent)["hidden"]
+        hidden = known.plain(hidden)
+        known.check(hidden)
+    if not isinstance(env, str) or not env:
+        raise UsageError(
+            f"Expected `env` to be an environment's id, such as CartPole-v1; got {shown(env)}."
+        )
+    max_episode_steps = checked("max_episode_steps", max_episode_steps, int | None, minimum=1)
     source = None
     if isinstance(theta, (str, Path)):
-        source = Path(theta)
+        source = checked_path("theta", theta)
         theta = load_theta(source)
     return Problem.initial(
         env,
-        policy_kind=policy or "mlp",
-        hidden=hidden or (64, 64),
+        policy_kind=policy,
+        hidden=hidden,
         seed=replica or 0,
         max_episode_steps=max_episode_steps,
         theta=theta,

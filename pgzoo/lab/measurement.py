@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -45,6 +45,7 @@ from pgzoo.lab.statistics import (
     verdict,
 )
 from pgzoo.learning.gradients import gradient_estimates
+from pgzoo.options import checked, shown
 from pgzoo.policies.model import Model, Outputs
 from pgzoo.policies.networks import MLP, Network
 from pgzoo.sampling.collect import Collector
@@ -89,16 +90,13 @@ class Settings:
 
     def __post_init__(self) -> None:
         if self.critic not in ("separate", "same"):
-            raise UsageError(f"Expected `critic` to be separate or same, got {self.critic!r}.")
-        if self.reference_estimates is not None and self.reference_estimates < 1:
-            raise UsageError(
-                f"Expected `reference_estimates` of at least 1, got {self.reference_estimates}."
-            )
+            raise UsageError(f"Expected `critic` to be separate or same, got {shown(self.critic)}.")
         least = {"trajectories": 1, "estimates": 2, "critic_trajectories": 1, "seed": 0}
         for name, bound in least.items():
-            if getattr(self, name) < bound:
-                got = getattr(self, name)
-                raise UsageError(f"Expected `{name}` of at least {bound}, got {got}.")
+            value = checked(name, getattr(self, name), minimum=bound)
+            object.__setattr__(self, name, value)
+        wanted = checked("reference_estimates", self.reference_estimates, int | None, minimum=1)
+        object.__setattr__(self, "reference_estimates", wanted)
 
     @property
     def plan(self) -> Episodes:
@@ -317,6 +315,47 @@ def fold(trajectories: Trajectories, limit: int, gamma: float) -> Trajectories:
 def starts_shared_by(plan: Plan) -> int:
     """How many adjacent trajectories start from one state."""
     return plan.group_size if getattr(plan, "starts", "shared") == "shared" else 1
+
+
+def check_used(
+    given: Collection[str],
+    problem: Problem,
+    estimators: Sequence[Estimator],
+    settings: Settings,
+) -> None:
+    """Raise a ``UsageError`` for a setting that would change nothing.
+
+    Args:
+        given: names of the settings that a user chose.
+        problem: that is measured.
+        estimators: that are measured on it.
+        settings: with what was chosen.
+    """
+    exact = problem.exact_mdp is not None
+    fits = bool(_critics_of(estimators))
+    separate = fits and settings.critic == "separate"
+    void = {
+        "group_size": (
+            all(e.group_size == 1 for e in estimators),
+            "an estimator that samples in groups",
+        ),
+        "critic": (not fits, "an estimator that has a critic"),
+        "critic_trajectories": (exact and not separate, "an estimator with a separate critic"),
+        "reference_estimates": (exact, "an environment whose gradient is not known exactly"),
+    }
+    for name, (is_void, needed) in void.items():
+        if name in given and is_void:
+            raise UsageError(
+                f"Expected {needed} with `{name}`, got none: there is nothing that `{name}` would "
+                "change. Leave it out."
+            )
+    for estimator in estimators:
+        if problem.behaviour is None and "clip" in estimator.given:
+            raise UsageError(
+                f"Expected no `clip`, got {estimator.label}: on the batches of the policy itself "
+                "every ratio is 1, and nothing is clipped. `pgzoo lab drift` measures what "
+                "clipping does."
+            )
 
 
 def measure(

@@ -24,7 +24,7 @@ from pgzoo.errors import UsageError
 from pgzoo.lab.exact import FiniteMDP
 from pgzoo.learning.stored import policies, stored_config
 from pgzoo.learning.trainer import describe_env
-from pgzoo.options import build, options_of, written
+from pgzoo.options import build, check_needs, checked, flat, options_of, shown, written
 from pgzoo.policies.networks import Network, make_policy
 from pgzoo.records.run_folder import RunFolder
 from pgzoo.sampling.seeding import Purpose, generators
@@ -73,10 +73,12 @@ class Problem:
     source: Path | None = None
 
     def __post_init__(self) -> None:
-        if not 0 <= self.gamma <= 1:
-            raise UsageError(f"Expected `gamma` between 0 and 1, got {self.gamma:g}.")
+        gamma = checked("gamma", self.gamma, float, minimum=0, maximum=1)
+        object.__setattr__(self, "gamma", gamma)
         if self.limit not in LIMITS:
-            raise UsageError(f"Expected `limit` among {', '.join(LIMITS)}; got {self.limit!r}.")
+            raise UsageError(
+                f"Expected `limit` among {', '.join(LIMITS)}; got {shown(self.limit)}."
+            )
         if self.limit == "continues" and self.gamma == 1:
             raise UsageError(
                 "Expected `gamma` below 1 with `limit=continues`, got 1: what follows the time "
@@ -208,10 +210,12 @@ class Estimator:
     Attributes:
         label: as the user wrote it.
         agent: its hyperparameters; of segments, complete episodes take the place.
+        given: names of the options that the user wrote.
     """
 
     label: str
     agent: Agent
+    given: frozenset[str] = frozenset()
 
     @property
     def name(self) -> str:
@@ -284,7 +288,10 @@ def parse_estimator(
             f"Expected groups of {k} for {label} to fill the {trajectories} trajectories of an "
             f"estimate. Choose a group size that divides them, or another number of trajectories."
         )
-    return Estimator(label, build(agent, options, batch))
+    made = build(agent, options, batch)
+    # γ is the problem's, and a study may go through it up to 1, where γ^t is one of its points
+    check_needs(agent, options, {k: v for k, v in flat(made).items() if k != "gamma"})
+    return Estimator(label, made, frozenset(options))
 
 
 def parse_estimators(

@@ -15,7 +15,16 @@ from torch import Tensor
 from pgzoo.agents.actor_critic import ActorCritic
 from pgzoo.errors import UsageError
 from pgzoo.estimators import discount_weights
-from pgzoo.lab.measurement import REFERENCE, Measurement, Progress, Row, Sampler, Settings, measure
+from pgzoo.lab.measurement import (
+    REFERENCE,
+    Measurement,
+    Progress,
+    Row,
+    Sampler,
+    Settings,
+    check_used,
+    measure,
+)
 from pgzoo.lab.problem import Estimator, Problem, parse_estimators, short_label
 from pgzoo.lab.report import (
     Point,
@@ -54,6 +63,7 @@ class Setup:
         run: the training run that the policy is from, if any.
         seed: which of its replicas; None: the first.
         estimators: in place of the study's own.
+        given: names of the settings that the user chose, which must change something.
     """
 
     problem: Problem
@@ -62,15 +72,18 @@ class Setup:
     run: Path | None = None
     seed: int | None = None
     estimators: tuple[str, ...] = ()
+    given: frozenset[str] = frozenset()
 
     def parsed(self, estimators: Sequence[str]) -> list[Estimator]:
         """The setup's own estimators, else these."""
-        return parse_estimators(
+        parsed = parse_estimators(
             self.estimators or estimators,
             trajectories=self.settings.trajectories,
             group_size=self.group_size,
             gamma=self.problem.gamma,
         )
+        check_used(self.given, self.problem, parsed, self.settings)
+        return parsed
 
     def measure(self, estimators: Sequence[str], progress: Progress) -> Measurement:
         """The setup's own estimators, else these, on its policy."""
@@ -211,6 +224,7 @@ def _gae(setup: Setup, progress: Progress) -> Iterator[Part]:
         )
         for lam in LAMBDAS
     ]
+    check_used(setup.given, setup.problem, estimators, setup.settings)
     result = measure(setup.problem, estimators, setup.settings, progress)
     label = "GAE, frozen critic" if setup.settings.critic == "separate" else "GAE, same data"
     rows = zip(LAMBDAS, result.rows, strict=True) if result.rows else ()

@@ -66,6 +66,11 @@ class Diagnostician:
         units = agent.plan.num_rows // agent.plan.group_size
         self.at_once = -(-LEAST_BLOCKS // min(units, MOST_BLOCKS))
         self._others = comparable(agent) if compare and times else {}
+        if compare and times and not self._others:
+            raise UsageError(
+                f"Expected no `compare_estimators` with {agent.name}: no estimator of the zoo fits "
+                "its batches."
+            )
 
     @property
     def columns(self) -> list[str]:

@@ -12,6 +12,7 @@ import pgzoo_envs
 from gymnasium import spaces
 
 from pgzoo.errors import UsageError
+from pgzoo.options import checked
 from pgzoo.policies.policy import Policy
 from pgzoo.records.film import Ending, Film, Frame, Layout, Shot, arrange, draw, shrink
 from pgzoo.sampling.seeding import Purpose, generator
@@ -55,7 +56,9 @@ def film(
         UsageError: for what cannot be filmed.
         pgzoo_envs.EnvError: if it is the environment that cannot be.
     """
-    _check(episodes, first, seconds)
+    episodes = checked("episodes", episodes, minimum=1)
+    first = checked("first", first, minimum=0)
+    seconds = checked("seconds", seconds, float, above=0)
     names, policies = zip(*(panel for row in panels for panel in row), strict=True)
     frames: list[Frame] = []
     endings: list[Ending] = []
@@ -93,15 +96,6 @@ def check_size(seeds: int, moments: int) -> None:
             f"Expected at most {MOST_PANELS} panels, got {seeds * moments}: one for each `seed` at "
             "each moment of `at`. Leave some out."
         )
-
-
-def _check(episodes: int, first: int, seconds: float) -> None:
-    if episodes < 1:
-        raise UsageError(f"Expected `episodes` of at least 1, got {episodes}.")
-    if first < 0:
-        raise UsageError(f"Expected `first` to be 0 or a later episode, got {first}.")
-    if not 0 < seconds < math.inf:
-        raise UsageError(f"Expected `seconds` above 0, got {seconds:g}.")
 
 
 def _prepare(env: gym.Env, env_id: str, table: tuple[int, int]) -> tuple[Layout, int, float]:

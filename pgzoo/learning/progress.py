@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from pgzoo.errors import UsageError
 from pgzoo.learning.state import TrainState
+from pgzoo.options import shown
 from pgzoo.records.printable import printable
 from pgzoo.records.words import duration, spread
 
@@ -97,13 +98,12 @@ def display(manner: bool | Manner = "auto") -> Display:
     """
     if isinstance(manner, bool):
         manner = "auto" if manner else "none"
-    if manner == "auto":
-        manner = fitting()
     made: dict[Manner, Callable[[], Display]]
     made = {"rich": RichBar, "tqdm": TqdmBar, "lines": Lines, "none": Silent}
-    if manner not in made:
-        raise UsageError(f"Expected `progress` among auto, {', '.join(made)}; got {manner!r}.")
-    return made[manner]()
+    if not isinstance(manner, str) or manner not in ("auto", *made):
+        got = shown(manner)
+        raise UsageError(f"Expected `progress` among auto, {', '.join(made)}; got {got}.")
+    return made[fitting() if manner == "auto" else manner]()
 
 
 def fitting() -> Manner:

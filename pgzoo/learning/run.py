@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
+import itertools
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterable
 from functools import cached_property
 from html import escape
@@ -17,6 +18,7 @@ from pgzoo_envs import DISCRETISERS, describe
 from pgzoo.agents import AGENTS, agent_class, place_in_zoo
 from pgzoo.agents.base import Agent
 from pgzoo.errors import UsageError
+from pgzoo.learning.common import DEFAULT_DIAGNOSES, Common
 from pgzoo.learning.evaluate import EPISODES, evaluate
 from pgzoo.learning.loop import TrainingInterrupted, run_training
 from pgzoo.learning.progress import Manner, Report, display
@@ -24,10 +26,10 @@ from pgzoo.learning.state import TrainState
 from pgzoo.learning.stored import load_state, policies, stored_config
 from pgzoo.learning.trainer import Trainer, describe_env, make_collector
 from pgzoo.learning.update import Networks
-from pgzoo.options import build, flat
+from pgzoo.options import build, checked, checked_path, flat, own_options, plain, shown
 from pgzoo.policies.networks import Network, make_policy
 from pgzoo.policies.policy import Policy
-from pgzoo.records.config import MOST_SEEDS, POLICY_KINDS, RunConfig
+from pgzoo.records.config import MOST_SEEDS, RunConfig
 from pgzoo.records.metrics_file import read_metrics
 from pgzoo.records.run_folder import RunFolder
 from pgzoo.records.times_file import HEADER, read_times
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
     from pgzoo.records.film import Film
 
 AgentName = str | Callable[..., Any]
-DEFAULT_DIAGNOSES = 20
+LARGEST_SEED = 2**63 - 1
 
 
 def train(
@@ -95,13 +97,15 @@ def train(
         compare_estimators=compare_estimators,
         **options,
     )
+    out = None if out is None else checked_path("out", out)
+    tensorboard_seeds = checked("tensorboard_seeds", tensorboard_seeds, bool)
     trainer = Trainer(config, made, config.device)
     trainer.initial_state()  # whatever is wrong shows before a folder is made
     temporary = None
     if out is None:
         temporary = tempfile.TemporaryDirectory(prefix="pgzoo-", ignore_cleanup_errors=True)
         out = Path(temporary.name) / "run"
-    run = Run(RunFolder.create(Path(out), config), temporary)
+    run = Run(RunFolder.create(out, config), temporary)
     run.go_on(trainer, progress, callback, tensorboard_seeds)
     return run
 
@@ -112,7 +116,7 @@ def load(path: str | Path) -> Run:
     Raises:
         UsageError: if the folder holds none.
     """
-    run = Run(RunFolder.open(Path(path)))
+    run = Run(RunFolder.open(checked_path("run", path)))
     assert run.config  # whatever is wrong with it shows now
     return run
 
@@ -132,26 +136,34 @@ def configure(
 ) -> tuple[RunConfig, Agent]:
     """The configuration that ``train`` would run, and its agent; arguments as there."""
     kind = agent_class(agent)
-    check_policy_kind(policy)
-    if compare_estimators and diagnostics == 0:
+    if not isinstance(env, str) or not env:
         raise UsageError(
-            "Expected `diagnostics` above 0 with `compare_estimators`, got 0: they are compared "
-            "when there are diagnostics. Leave `diagnostics` out for the default."
+            f"Expected `env` to be an environment's id, such as CartPole-v1; got {shown(env)}."
         )
-    if diagnostics < 0:
-        raise UsageError(f"Expected `diagnostics` of at least 0, got {diagnostics}.")
-    made = kind.for_env(env, policy, **{k: _plain(v) for k, v in options.items()})
+    common = build(
+        Common,
+        {
+            "policy": policy,
+            "device": device,
+            "max_episode_steps": max_episode_steps,
+            "stop_when_solved": stop_when_solved,
+            "diagnostics": diagnostics,
+            "compare_estimators": compare_estimators,
+        },
+    )
+    made = kind.for_env(env, common.policy, **options)
+    common.check_budget(made.steps)
     config = RunConfig(
         agent=made.name,
         env=env,
-        policy_kind=policy,
+        policy_kind=common.policy,
         seeds=seeds_of(seeds),
-        device=choose_device(device),
-        max_episode_steps=max_episode_steps,
-        stop_when_solved=stop_when_solved,
+        device=choose_device(common.device),
+        max_episode_steps=common.max_episode_steps,
+        stop_when_solved=common.stop_when_solved,
         hyperparameters=flat(made),
-        diagnostics=diagnostics,
-        compare_estimators=compare_estimators,
+        diagnostics=common.diagnostics,
+        compare_estimators=common.compare_estimators,
         estimator_sha256=getattr(made, "sha256", None),
     )
     return config, made
@@ -159,10 +171,7 @@ def configure(
 
 def check_policy_kind(kind: str) -> None:
     """Raise a ``UsageError`` unless there is a kind of policy of that name."""
-    if kind not in POLICY_KINDS:
-        near = difflib.get_close_matches(kind, POLICY_KINDS, n=1)
-        hint = f" Did you mean {near[0]}?" if near else ""
-        raise UsageError(f"Expected `policy` among {', '.join(POLICY_KINDS)}; got {kind!r}.{hint}")
+    own_options(Common)["policy"].check(kind)
 
 
 def choose_device(name: str) -> str:
@@ -171,8 +180,7 @@ def choose_device(name: str) -> str:
     Raises:
         UsageError: for another name, or cuda where there is none.
     """
-    if name not in ("auto", "cpu", "cuda"):
-        raise UsageError(f"Expected `device` among auto, cpu, cuda; got {name!r}.")
+    own_options(Common)["device"].check(name)
     available = torch.cuda.is_available()
     if name == "cuda" and not available:
         raise UsageError("Expected a CUDA device for `device=cuda`, found none. Use `device=cpu`.")
@@ -209,33 +217,28 @@ def seeds_of(seeds: int | Iterable[int]) -> tuple[int, ...]:
     Raises:
         UsageError: for none or too many, negative ones, or a repetition.
     """
-    chosen = tuple(range(seeds)) if isinstance(seeds, int) else tuple(int(s) for s in seeds)
-    if not 0 < len(chosen) <= MOST_SEEDS or min(chosen) < 0:
-        raise UsageError(
-            f"Expected `seeds` to be 1 to {MOST_SEEDS:,} numbers that are not negative, got "
-            f"{seeds!r}."
-        )
-    if len(set(chosen)) < len(chosen):
-        again = max(chosen, key=chosen.count)
-        raise UsageError(f"Expected `seeds` without repetition, got {again} more than once.")
+    count = plain(seeds)
+    if isinstance(count, int) and not isinstance(count, bool):
+        return tuple(range(checked("seeds", count, minimum=1, maximum=MOST_SEEDS)))
+    return _distinct("seeds", seeds, LARGEST_SEED)
+
+
+def _distinct(name: str, numbers: int | Iterable[int], largest: int) -> tuple[int, ...]:
+    """Different whole numbers from 0 on, of which there may be one."""
+    one = plain(numbers)
+    if isinstance(one, str) or not isinstance(one, Iterable):
+        return (checked(name, one, minimum=0, maximum=largest),)
+    chosen = tuple(
+        checked(name, n, minimum=0, maximum=largest) for n in itertools.islice(one, MOST_SEEDS + 1)
+    )
+    if not 0 < len(chosen) <= MOST_SEEDS:
+        got = len(chosen) or "none"
+        more = " or more" if chosen else ""
+        raise UsageError(f"Expected 1 to {MOST_SEEDS:,} numbers for `{name}`, got {got}{more}.")
+    again, times = Counter(chosen).most_common(1)[0]
+    if times > 1:
+        raise UsageError(f"Expected `{name}` without repetition, got {again} more than once.")
     return chosen
-
-
-def _distinct(name: str, numbers: int | Iterable[int]) -> tuple[int, ...]:
-    several = (numbers,) if isinstance(numbers, (int, np.integer)) else numbers
-    chosen = tuple(int(n) for n in several)
-    if not chosen or len(set(chosen)) < len(chosen):
-        raise UsageError(
-            f"Expected `{name}` to be one number or several different ones, got {numbers!r}."
-        )
-    return chosen
-
-
-def _plain(value: Any) -> Any:
-    """An option as configurations hold it."""
-    if isinstance(value, Path):
-        return str(value)
-    return tuple(value) if isinstance(value, list) else value
 
 
 class Run:
@@ -293,8 +296,7 @@ class Run:
         """
         import pandas as pd
 
-        if episodes < 1:
-            raise UsageError(f"Expected `episodes` of at least 1, got {episodes}.")
+        episodes = checked("episodes", episodes, minimum=1)
         device = self._device()
         state = self._state(device)
         alive = [i for i, r in enumerate(state.replicas) if r.failed is None]
@@ -339,10 +341,12 @@ class Run:
         Raises:
             UsageError: if there is no such seed, snapshot or checkpoint.
         """
-        seed = self.config.seeds[0] if seed is None else seed
+        seed = self.config.seeds[0] if seed is None else checked("seed", seed, minimum=0)
         if seed not in self.config.seeds:
             known = ", ".join(map(str, self.config.seeds))
             raise UsageError(f"Expected a `seed` of {self.path} ({known}), got {seed}.")
+        if at is not None:
+            at = checked("at", at, minimum=0, maximum=100)
         network = self._network()
         theta = policies(self._folder, network, at)
         env = describe(self.config.env, self.config.max_episode_steps)
@@ -386,7 +390,7 @@ class Run:
         c, failed = self.config, self.failed
         if seed is None:
             seed = next((s for s in c.seeds if s not in failed), c.seeds[0])
-        seeds, moments = _distinct("seed", seed), _distinct("at", at)
+        seeds, moments = _distinct("seed", seed, LARGEST_SEED), _distinct("at", at, 100)
         check_size(len(seeds), len(moments))
         for s in seeds:
             if s in failed:

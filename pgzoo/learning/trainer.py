@@ -17,6 +17,7 @@ from pgzoo.agents import Agent
 from pgzoo.errors import UsageError
 from pgzoo.learning.diagnostics import Diagnostician
 from pgzoo.learning.evaluate import evaluate
+from pgzoo.learning.memory import check_memory
 from pgzoo.learning.state import Replica, TrainState
 from pgzoo.learning.stored import policies, stored_config
 from pgzoo.learning.update import Learners, Metrics, Networks, Parameters, learn
@@ -69,6 +70,11 @@ class Trainer:
                 f"{config.agent} learns from complete episodes, but {config.env} has no time "
                 "limit, so an episode may never end. Set one with `max_episode_steps`, such as 200."
             )
+        if config.stop_when_solved and self.env.reward_threshold is None:
+            raise UsageError(
+                f"Expected an environment with a threshold with `stop_when_solved`, but "
+                f"{config.env} has none: no seed would ever stop."
+            )
         critic = None
         if agent.critic is not None:
             critic = make_critic(config.policy_kind, self.env, agent.hidden, agent.critic.of)
@@ -83,7 +89,13 @@ class Trainer:
         )
 
     def initial_state(self) -> TrainState:
-        """Fresh replicas."""
+        """Fresh replicas.
+
+        Raises:
+            UsageError: if they do not fit into memory, or the reference cannot be used.
+        """
+        replicas = len(self.config.seeds)
+        check_memory(self.agent, self.networks, self.env, replicas, self.device)
 
         def start(network: Network, purpose: Purpose) -> Parameters:
             theta = network.init(generators(self.config.seeds, purpose))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from pgzoo.errors import UsageError
-from pgzoo.options import check_options, option
+from pgzoo.options import above_one, check_options, option
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,7 @@ class Groups:
         "shared",
         "the members of a group start from one state (same environment seed), or each from its own",
         estimate=True,
+        needs=above_one("group_size"),
     )
 
     least: int = 1

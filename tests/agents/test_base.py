@@ -76,8 +76,8 @@ def test_the_classic_estimators_are_plain_by_definition_and_rescaled_in_training
 @pytest.mark.parametrize(
     ("option", "message"),
     [
-        ({"steps": 0}, "Expected `steps` of at least 1, got 0."),
-        ({"learning_rate": 0.0}, "Expected `learning_rate` above 0, got 0."),
+        ({"steps": 0}, "Expected `steps` between 1 and 1,000,000,000,000, got 0."),
+        ({"learning_rate": 0.0}, "Expected `learning_rate` above 0 and at most 100, got 0."),
         ({"gamma": 1.5}, "Expected `gamma` between 0 and 1, got 1.5."),
         ({"hidden": (64, 0)}, "Expected `hidden` to be positive whole numbers"),
     ],

@@ -22,7 +22,7 @@ from tests.helpers import (
     small,
 )
 
-STILL = {"learning_rate": 1e-12, "lr_schedule": "constant"}
+STILL = {"learning_rate": 1e-9, "lr_schedule": "constant"}
 """So small that parameters stay where they are."""
 
 
@@ -110,7 +110,7 @@ def test_the_critic_learns_its_targets():
 
 def test_the_critics_loss_is_that_of_the_last_epoch_by_hand():
     """With a critic that stays where it is, the mean of (V − y)² over minibatches of one size."""
-    agent = small("actor-critic", critic_learning_rate=1e-12, critic_minibatches=2)
+    agent = small("actor-critic", critic_learning_rate=1e-9, critic_minibatches=2)
     batch = make_segments([[[], []], [[], []]])
     networks, learners = start(agent, 2)
     outputs = networks.model(learners).on(batch)

@@ -4,22 +4,32 @@ import dataclasses
 import math
 import re
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
+import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pgzoo.agents import AGENTS, agent_class
 from pgzoo.errors import UsageError
 from pgzoo.options import (
+    SMALLEST,
     Option,
+    above_one,
+    below,
     build,
+    check_needs,
+    checked_path,
     chosen_by,
+    equal_to,
     flat,
     option,
     options_of,
     own_options,
+    present,
     written,
 )
 
@@ -72,8 +82,8 @@ def test_what_is_known_of_options():
     known = options_of(Painter)
     assert list(known) == ["width", "hairs", "length", "manner", "name", "sizes", "careful"]
     assert known["hairs"].default == 7, "that of the part as it is held"
-    assert known["length"].needs == ("manner", "quick-and-dirty")
-    assert known["manner"].needs is None
+    assert known["length"].part_of == ("manner", "quick-and-dirty")
+    assert known["manner"].part_of is None
     assert known["manner"].choices == ("fine", "quick-and-dirty", "none")
     assert list(own_options(Painter)) == ["manner", "name", "sizes", "careful"]
 
@@ -116,7 +126,7 @@ def test_an_option_of_an_absent_part_is_refused():
         ({"manner": "fime"}, "fine, quick-and-dirty, none; got 'fime'. Did you mean fine?"),
         ({"manner": 3}, "among fine, quick-and-dirty, none; got 3."),
         ({"name": 3}, "Expected `name` to be text, got 3."),
-        ({"sizes": [1]}, "Expected `sizes` to be positive whole numbers, got [1]."),
+        ({"sizes": 1}, "Expected `sizes` to be positive whole numbers, got 1."),
         ({"sizes": (1, 0)}, "positive whole numbers, got (1, 0)."),
         ({"sizes": (1.0,)}, "positive whole numbers, got (1.0,)."),
         ({"careful": 1}, "Expected `careful` to be true or false, got 1."),
@@ -139,6 +149,78 @@ def test_the_ends_of_a_range_belong_to_it_or_not():
         known["length"].check(value)
     known["width"].check(8.999)
     known["sizes"].check(())
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("hairs", 2**31, "Expected `hairs` of at most 2,147,483,647, got 2,147,483,648."),
+        ("hairs", 10**400, "Expected `hairs` of at most 2,147,483,647, got 1000000000"),
+        ("hairs", 10**5000, "Expected `hairs` of at most 2,147,483,647, got one of int"),
+        ("width", 1e-300, "Expected `width` between 1e-09 and 9, got 1e-300: beyond that"),
+        ("width", 10**400, "Expected `width` above 0 and below 9, got 1000000000"),
+        ("sizes", (10**20,), "Expected `sizes` of at most 2,147,483,647, got (10000"),
+        ("name", "", "Expected `name` to be text, got an empty one."),
+    ],
+)
+def test_what_cannot_be_computed_with_is_refused_with_the_limit(name, value, message):
+    with pytest.raises(UsageError, match=re.escape(message)) as raised:
+        options_of(Painter)[name].check(value)
+    assert len(str(raised.value)) < 250
+
+
+@pytest.mark.parametrize(
+    ("given", "value"),
+    [
+        ({"hairs": np.int64(4)}, 4),
+        ({"hairs": torch.tensor(4)}, 4),
+        ({"width": np.float32(0.5)}, 0.5),
+        ({"width": 2}, 2.0),
+        ({"careful": np.bool_(False)}, False),
+        ({"sizes": [1, np.int64(2)]}, (1, 2)),
+        ({"sizes": np.array([3, 4])}, (3, 4)),
+        ({"name": Path("a")}, "a"),
+    ],
+)
+def test_what_other_libraries_call_the_same_is_the_same(given, value):
+    (name,) = given
+    found = flat(build(Painter, given))[name]
+    assert found == value
+    assert type(found) is type(value)
+
+
+def test_an_option_says_what_it_changes_nothing_without():
+    @dataclass(frozen=True, kw_only=True)
+    class Walk:
+        steps: int = option(1, "of it")
+        laps: int = option(1, "of it")
+        dog: str | None = option(None, "that goes along")
+        leash: float = option(0.0, "of the dog", needs=(present("dog"), below("steps", 9)))
+        pause: bool = option(False, "between steps", needs=above_one("steps", "laps"))
+        hat: bool = option(False, "against the sun", needs=equal_to("weather", "fair"))
+
+    def check(given, **beside):
+        check_needs(Walk, given, flat(build(Walk, given)) | beside)
+
+    check({})
+    check({"leash": 1.0, "dog": "Ada"})
+    check({"pause": True, "laps": 2})
+    check({"hat": True}), "of what is not known, nothing is said"
+    for given, message in (
+        ({"leash": 1.0}, "Expected `dog` with `leash`, got `dog=none`"),
+        ({"leash": 0.0, "dog": "Ada", "steps": 9}, "`steps` below 9 with `leash`, got `steps=9`"),
+        ({"pause": False}, "`steps` or `laps` above 1 with `pause`, got `steps=1` and `laps=1`"),
+        ({"hat": True}, "Expected `weather=fair` with `hat`, got `weather=foul`"),
+    ):
+        with pytest.raises(UsageError, match=message):
+            check(given, weather="foul")
+
+
+@pytest.mark.parametrize("value", ["", "a\0b", None, 3, "a" * 256, "a/" * 3000])
+def test_what_can_be_no_path_is_refused(value):
+    with pytest.raises(UsageError, match="Expected `out` to be a path"):
+        checked_path("out", value)
+    assert checked_path("out", "a" * 255) == Path("a" * 255)
 
 
 def test_two_options_of_one_name_are_an_error_of_the_programmer():
@@ -187,7 +269,7 @@ def outside(known):
 
 @pytest.mark.parametrize(("name", "known"), EVERY_OPTION, ids=lambda x: getattr(x, "name", x))
 def test_every_option_of_every_agent_refuses_what_is_out_of_its_range(name, known: Option):
-    needed = {} if known.needs is None else dict([known.needs])
+    needed = {} if known.part_of is None else dict([known.part_of])
     for value in outside(known):
         with pytest.raises(UsageError, match=f"Expected `{known.name}` "):
             agent_class(name).with_options(**needed, **{known.name: value})
@@ -251,7 +333,7 @@ def values_of(known):
     if known.kind is float:
         return st.floats(
             low, high, exclude_min="above" in known.bounds, exclude_max="below" in known.bounds
-        )
+        ).filter(lambda x: x == 0 or abs(x) >= SMALLEST)
     if known.kind is bool:
         return st.booleans()
     if known.kind == tuple[int, ...]:
@@ -280,10 +362,14 @@ def valid_options(draw):
     if given.get("whole_return"):
         given.pop("gamma_t", None)
     for k in list(given):
-        if known[k].needs is not None:
-            chooser, value = known[k].needs
+        if known[k].part_of is not None:
+            chooser, value = known[k].part_of
             if given.get(chooser, known[chooser].default) != value:
                 del given[k]
+    values = {"policy": "mlp"} | {k: o.default for k, o in known.items()} | given
+    for k in list(given):
+        if not all(need.holds(*map(values.get, need.names)) for need in known[k].needs):
+            del given[k]
     return name, given
 
 

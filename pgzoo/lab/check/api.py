@@ -26,6 +26,7 @@ from pgzoo.lab.check.problems import (
 )
 from pgzoo.lab.check.result import Check
 from pgzoo.lab.problem import parse_estimator
+from pgzoo.options import checked
 from pgzoo.sampling.trajectories import Trajectories
 
 REPLICAS = 3
@@ -62,8 +63,10 @@ def check(
     Raises:
         UsageError: for what cannot be called on trajectories or returns no Ψ.
     """
-    if not 0 < gamma <= 1:
-        raise UsageError(f"Expected `gamma` above 0 and at most 1, got {gamma:g}.")
+    gamma = checked("gamma", gamma, float, above=0, maximum=1)
+    group_size = checked("group_size", group_size, minimum=1)
+    episodes = checked("episodes", episodes, int | None, minimum=2)
+    seed = checked("seed", seed, minimum=0)
     name, psi, group_size = _resolved(estimator, gamma, group_size, episodes)
     problems = check_problems(group_size, episodes)
     no_function = tuple(_not_a_function(psi, problems[0], seed))
