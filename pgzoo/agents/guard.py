@@ -106,8 +106,9 @@ def in_words(error: BaseException) -> str:
 
 
 def printable(text: str) -> str:
-    """A text in which nothing moves a terminal's cursor; lines stay lines."""
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    """A text in which nothing moves a terminal's cursor or is taken for an option of ours."""
+    shown = (c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
+    return "".join(shown).replace("`", "'")
 
 
 def place(error: BaseException, path: Path | None = None) -> tuple[str, str]:
