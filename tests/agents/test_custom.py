@@ -384,10 +384,14 @@ def test_an_error_of_an_object_is_placed():
 
 def test_the_line_of_an_error_is_shown(tmp_path):
     path = write(tmp_path, "def mine(t):\n    return t.reward + t.colour  # red\n")
-    with pytest.raises(UsageError, match=r"mine\.py:2: .*\n    return t\.reward \+ t\.colour  # red$"):
+    with pytest.raises(
+        UsageError, match=r"mine\.py:2: .*\n    return t\.reward \+ t\.colour  # red$"
+    ):
         psi_of(path)
     path = write(tmp_path, "def mine(t):\n    return (\n", "open.py")
-    with pytest.raises(UsageError, match=r"open\.py:2 cannot be run: SyntaxError: .*\n    return \($"):
+    with pytest.raises(
+        UsageError, match=r"open\.py:2 cannot be run: SyntaxError: .*\n    return \($"
+    ):
         psi_of(path)
 
 

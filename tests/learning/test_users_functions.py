@@ -142,16 +142,18 @@ def test_a_function_that_fails_at_once_is_not_to_be_gone_on_with(tmp_path):
 def test_a_shard_that_fails_late_says_whose(tmp_path):
     agent = write(tmp_path, FAILS.format(missing="nowhere", most=8))
     shards = shards_of(agent, tmp_path, 2)
-    words = r"(?s)no table.*iteration \d+, seeds? (0|3, 7)\. Everything before it is saved in .*part-"
+    words = (
+        r"(?s)no table.*iteration \d+, seeds? (0|3, 7)\. Everything before it is saved in .*part-"
+    )
     with pytest.raises(pgzoo.UsageError, match=words + r".*\. The same call goes on from there\."):
         local.train_all(shards, lambda place, report: None, workers=1)
 
 
-class OfTheUser(OSError):
+class OfTheUserError(OSError):
     pass
 
 
-@pytest.mark.parametrize("kind", [OfTheUser, pgzoo.UsageError, SystemExit])
+@pytest.mark.parametrize("kind", [OfTheUserError, pgzoo.UsageError, SystemExit])
 def test_what_a_callback_raises_is_the_users_own(tmp_path, kind):
     reason = KeyError("reason")
 
