@@ -55,9 +55,12 @@ def test_changes_of_its_own_hold_inside(name):
 
 
 def test_they_are_taken_back_after_an_error():
-    with pytest.raises(KeyboardInterrupt), guard.restored():
+    def fail():
         torch.set_grad_enabled(False)
         raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), guard.restored():
+        fail()
     assert torch.is_grad_enabled()
 
 
@@ -109,17 +112,17 @@ def test_of_two_seeds_both_count():
     assert len(set(found)) == 3
 
 
-class Unprintable(Exception):
+class UnprintableError(Exception):
     def __str__(self):
         raise RuntimeError("no")
 
 
-class NoText(Exception):
+class NoTextError(Exception):
     def __str__(self):
         return 3
 
 
-class Recursive(Exception):
+class RecursiveError(Exception):
     def __str__(self):
         return str(self)
 
@@ -135,7 +138,7 @@ class Nameless(type):
         raise RuntimeError("no")
 
 
-class OfANamelessClass(Exception, metaclass=Nameless):
+class NamelessError(Exception, metaclass=Nameless):
     pass
 
 
@@ -147,7 +150,7 @@ class LyingText(str):
         raise RuntimeError("no")
 
 
-class Lies(Exception):
+class LyingError(Exception):
     def __str__(self):
         return LyingText("text")
 
@@ -159,12 +162,12 @@ class Lies(Exception):
         (ValueError("two\nlines"), "ValueError: two\nlines"),
         (ValueError("\x1b[2J\x07 red `steps`"), "ValueError: \\x1b[2J\\x07 red 'steps'"),
         (ValueError("x" * 10_000_000), "ValueError: " + 2_000 * "x" + "… (10,000,000 characters)"),
-        (Unprintable(), "Unprintable: (its text cannot be had)"),
-        (NoText(), "NoText: (its text cannot be had)"),
-        (Recursive(), "Recursive: (its text cannot be had)"),
+        (UnprintableError(), "UnprintableError: (its text cannot be had)"),
+        (NoTextError(), "NoTextError: (its text cannot be had)"),
+        (RecursiveError(), "RecursiveError: (its text cannot be had)"),
         (Exits(), "Exits: (its text cannot be had)"),
-        (OfANamelessClass("x"), "OfANamelessClass: x"),
-        (Lies(), "Lies: text"),
+        (NamelessError("x"), "NamelessError: x"),
+        (LyingError(), "LyingError: text"),
         (KeyError("key"), "KeyError: 'key'"),
     ],
 )
