@@ -294,7 +294,8 @@ def test_a_function_with_rng_has_numbers_of_its_replicas():
         "def mine(t, scale=1.0, rng=None): return scale * rng.rand(t.reward.shape)",
         "import functools\ndef three(t, a, rng): return a * rng.rand(t.reward.shape)\n"
         "mine = functools.partial(three, a=1)",
-        "class Mine:\n    def __call__(self, t, rng): return rng.rand(t.reward.shape)\nmine = Mine()",
+        "class Mine:\n    def __call__(self, t, rng): return rng.rand(t.reward.shape)\n"
+        "mine = Mine()",
     ],
 )
 def test_ways_to_ask_for_rng(tmp_path, body):
