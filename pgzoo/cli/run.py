@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pgzoo.agents import AGENTS, Agent, agent_class, options_in_order, training_default
+from pgzoo.agents.custom import FunctionError
 from pgzoo.cli.commands import NO_COMMAND, agent_words, command, say
 from pgzoo.cli.flags import flag, with_flags
 from pgzoo.cli.values import PLACE, POLICIES, WIDTHS, parse_seeds
@@ -185,7 +186,8 @@ def _run(
     **given: Any,
 ) -> None:
     from pgzoo.cli.display import print_next_commands, print_summary
-    from pgzoo.learning.loop import TrainingInterrupted
+    from pgzoo.learning.loop import TrainingInterrupted, TrainingStoppedError
+    from pgzoo.learning.run import MENDED
 
     if seeds is not None:
         given["seeds"] = parse_seeds(seeds)
@@ -200,12 +202,16 @@ def _run(
         else:
             trained = _train(name, out, given, progress, made)
     except TrainingInterrupted:
-        resuming = command("pgzoo", "run", *agent_words(name), "--resume", resume or made[0])
         say(
-            f"Interrupted; everything so far is saved. Go on with:\n  {resuming or NO_COMMAND}",
+            "Interrupted; everything so far is saved. Go on with:\n"
+            f"  {_resuming(name, resume or made[0])}",
             err=True,
         )
         sys.exit(130)
+    except TrainingStoppedError as error:
+        advice = "Go on with" if name in AGENTS else MENDED
+        how = _resuming(name, resume or made[0])
+        raise UsageError(f"{error.what} {advice}:\n  {how}") from error
     summary = trained.summary
     assert summary is not None
     if not quiet:
@@ -213,6 +219,11 @@ def _run(
         print_next_commands(console, trained.path, summary)
     if all(reason is not None for reason in summary["failed"]):
         sys.exit(1)
+
+
+def _resuming(name: str, path: Path) -> str:
+    """The command that goes on with a run."""
+    return command("pgzoo", "run", *agent_words(name), "--resume", path) or NO_COMMAND
 
 
 def _train(
@@ -236,7 +247,8 @@ def _train(
         raise  # what is there is another's
     except Exception as error:
         started = (path / "metrics.csv").exists() and (path / "metrics.csv").stat().st_size > 0
-        if new and not started and not isinstance(error.__cause__, OSError):
+        of_disk = isinstance(error.__cause__, OSError) and not isinstance(error, FunctionError)
+        if new and not started and not of_disk:
             shutil.rmtree(path, ignore_errors=True)  # what failed at once leaves nothing of use
             if out is None and not any(path.parent.iterdir()):
                 path.parent.rmdir()
