@@ -87,8 +87,7 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
         verdict += "?" if sure == "too close" else ""
         table.add_row(str(seed), result, verdict, f"{reached:,}" if reached else "–", f"{steps:,}")
     console.print(table)
-    if len(summary["seeds"]) > MOST_SEEDS_LISTED:
-        console.print(f"… and {len(summary['seeds']) - MOST_SEEDS_LISTED} more seeds")
+    _print_more(console, len(summary["seeds"]))
     caption = "return: mean ± standard deviation of its episodes"
     if (threshold := summary["threshold"]) is not None:
         caption += (
@@ -100,6 +99,12 @@ def print_summary(console: Console, summary: dict[str, Any]) -> None:
     console.print(words, highlight=False, markup=False, soft_wrap=True)
 
 
+def _print_more(console: Console, seeds: int) -> None:
+    """How many seeds a table has left out."""
+    if seeds > MOST_SEEDS_LISTED:
+        console.print(f"… and {seeds - MOST_SEEDS_LISTED} more seeds")
+
+
 def print_evaluation(console: Console, run: Run, returns: pd.DataFrame, greedy: bool) -> None:
     """Fresh episodes of every policy of a run; those of failed seeds are named, not counted."""
     manner = "most probable actions" if greedy else "sampled actions"
@@ -109,7 +114,7 @@ def print_evaluation(console: Console, run: Run, returns: pd.DataFrame, greedy: 
     for name in ("seed", "return", "least", "median", "greatest"):
         table.add_column(name, justify="right")
     failed = run.failed
-    for seed, row in returns.items():
+    for seed, row in list(returns.items())[:MOST_SEEDS_LISTED]:
         if seed in failed:
             table.add_row(str(seed), f"[red]{escape(failed[seed])}[/red]", "–", "–", "–")
             continue
@@ -117,6 +122,7 @@ def print_evaluation(console: Console, run: Run, returns: pd.DataFrame, greedy: 
         numbers = (f"{x:.{digits}f}" for x in (row.min(), row.median(), row.max()))
         table.add_row(str(seed), plus_minus(row.mean(), row.std()), *numbers)
     console.print(table)
+    _print_more(console, len(c.seeds))
     means = [row.mean() for seed, row in returns.items() if seed not in failed]
     text = over_seeds(means) if means else "No seed could be evaluated."
     if failed:

@@ -28,8 +28,9 @@ from pgzoo.policies.networks import Network, make_policy
 from pgzoo.policies.policy import Policy
 from pgzoo.records.config import POLICY_KINDS, RunConfig
 from pgzoo.records.run_folder import METRICS, RunFolder
+from pgzoo.records.tensorboard import MOST_SEED_CURVES
 from pgzoo.records.times_file import HEADER, read_times
-from pgzoo.records.words import in_words
+from pgzoo.records.words import in_words, ranges
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -94,6 +95,12 @@ def train(
         compare_estimators=compare_estimators,
         **options,
     )
+    if tensorboard_seeds and len(config.seeds) > MOST_SEED_CURVES:
+        raise UsageError(
+            f"Expected at most {MOST_SEED_CURVES} `seeds` with `tensorboard_seeds`, got "
+            f"{len(config.seeds):,}: each would keep a file open, and be a TensorBoard run that "
+            "hides others. Leave `tensorboard_seeds` out; the curve of all seeds has their band."
+        )
     trainer = Trainer(config, made, config.device)
     trainer.initial_state()  # whatever is wrong shows before a folder is made
     temporary = None
@@ -339,7 +346,7 @@ class Run:
         """
         seed = self.config.seeds[0] if seed is None else seed
         if seed not in self.config.seeds:
-            known = ", ".join(map(str, self.config.seeds))
+            known = ranges(self.config.seeds)
             raise UsageError(f"Expected a `seed` of {self.path} ({known}), got {seed}.")
         if at is None:
             theta = self._state("cpu").learners.policy.values

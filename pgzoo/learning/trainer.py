@@ -23,6 +23,7 @@ from pgzoo.policies.networks import Network, make_critic, make_policy
 from pgzoo.records.config import RunConfig
 from pgzoo.records.intervals import CONFIRMING_EPISODES, confirms
 from pgzoo.records.run_folder import RunFolder
+from pgzoo.records.words import ranges
 from pgzoo.sampling.collect import Collector
 from pgzoo.sampling.memory import LEAST_NUMBERS, numbers_per_step, replicas_at_once
 from pgzoo.sampling.ongoing import Ongoing
@@ -140,7 +141,7 @@ class Trainer:
         if missing:
             raise UsageError(
                 f"Expected `reference` to hold every seed of this run, but {folder.path} has no "
-                f"seed {missing[0]}. Choose `seeds` among {', '.join(map(str, other.seeds))}."
+                f"seed {missing[0]}. Choose `seeds` among {ranges(other.seeds)}."
             )
         values = trained_policies(folder).to(self.device)
         if values.shape[1] != self.networks.policy.num_params:
