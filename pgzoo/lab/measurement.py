@@ -48,7 +48,7 @@ from pgzoo.learning.gradients import gradient_estimates
 from pgzoo.policies.model import Model, Outputs
 from pgzoo.policies.networks import Network
 from pgzoo.sampling.collect import Collector
-from pgzoo.sampling.memory import ROWS_AT_ONCE, numbers_per_step
+from pgzoo.sampling.memory import ROWS_AT_ONCE, check, numbers_per_step
 from pgzoo.sampling.plan import Episodes, Groups, Plan
 from pgzoo.sampling.seeding import Purpose, Seed, Streams
 from pgzoo.sampling.trajectories import Trajectories, joined_rows
@@ -235,14 +235,15 @@ class Sampler:
         """
         p = self.problem
         # The variance-optimal baseline takes two gradients of every trajectory.
-        per_row = self._numbers_per_step * (p.time_limit + beyond) + 2 * p.network.num_params
+        per_row = self.numbers_per_step * (p.time_limit + beyond) + 2 * p.network.num_params
         rows = self.settings.trajectories
         # Every estimate once in single and once in double precision.
         per_estimate = per_row * rows + 3 * num_estimators * p.network.num_params
         return max(1, min(NUMBERS_IN_MEMORY // per_estimate, ROWS_AT_ONCE // rows))
 
     @property
-    def _numbers_per_step(self) -> int:
+    def numbers_per_step(self) -> int:
+        """For ``sampling.memory``."""
         return numbers_per_step(self.problem.network.width, self.problem.info.num_actions)
 
     def sample(
@@ -287,7 +288,7 @@ class Sampler:
                 max_episode_steps=limit,
                 discretise=self.problem.policy_kind == "tabular",
             )
-            self._collectors[limit] = Collector(make, numbers_per_step=self._numbers_per_step)
+            self._collectors[limit] = Collector(make, numbers_per_step=self.numbers_per_step)
         return self._collectors[limit]
 
     def close(self) -> None:
@@ -472,6 +473,8 @@ def _fit_critics(
             (HELD_OUT, -(-settings.critic_trajectories // 4)),
         )
     )
+    rows, steps = fitting.mask.shape[1:]
+    check(rows, steps, sampler.numbers_per_step)
     fitted = {
         kind: critics.fit(problem, kind, fitting, [(settings.seed, policy, CRITIC, 0)])
         for kind in sorted(kinds)

@@ -95,7 +95,7 @@ class Trainer:
             critic = make_critic(config.policy_kind, self.env, agent.hidden, agent.critic.of)
         policy = make_policy(config.policy_kind, self.env, agent.hidden)
         self.networks = Networks(policy, critic)
-        width = policy.width + (0 if critic is None else critic.width)
+        width = max(policy.width, 0 if critic is None else critic.width)
         numbers = numbers_per_step(width, self.env.num_actions)
         self._collector = make_collector(config, device, numbers)
         self._confirming = make_collector(config, device)

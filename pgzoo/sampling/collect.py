@@ -430,13 +430,11 @@ def collect_episodes(
         UsageError: if episodes go on for longer than there is memory for.
     """
     device = torch.device(device)
-    most = memory.most_steps(start_seeds.size, numbers_per_step)
     obs, _ = envs.reset(seed=start_seeds.ravel().tolist())
     noise = _ActionNoise(action_generators, start_seeds.shape[1])
     recorder = _Recorder(len(start_seeds), obs)
     for t, step in enumerate(_steps(envs, policy, obs, noise, start_seeds.shape, device)):
-        if t >= most:
-            raise memory.exceeded(start_seeds.size, t, numbers_per_step)
+        memory.check(start_seeds.size, t, numbers_per_step)
         recorder.add(step)
     return recorder.trajectories(device, group_size)
 
