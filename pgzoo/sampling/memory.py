@@ -17,12 +17,12 @@ from pgzoo.errors import UsageError
 
 ROWS_AT_ONCE = 4096
 """Rows whose episodes are run together where there are more. Learning from 4,096 episodes of 500
-steps takes 1.4 GB with an mlp of 64,64; of fewer at once, the parts would be slower than the whole."""
+steps takes 1.4 GB with an mlp of 64,64; parts of fewer would be slower than the whole."""
 BYTES = 4
 SHARE = 4
-"""A batch may take one part in so many of the machine's memory by the count of ``numbers_per_step``.
-Of CartPole with an mlp of 64,64, learning takes 1.1 times as much as is counted, and a diagnosis of
-the gradient 1.6, or 2.3 where estimators are compared."""
+"""A batch may take one part in so many of the machine's memory, by ``numbers_per_step``. On
+CartPole with an mlp of 64,64 learning takes 1.1 times as much as is counted, and a diagnosis of the gradient
+1.6 times, or 2.3 where estimators are compared."""
 UNKNOWN = 4 * 2**30
 """Memory of a machine that does not say."""
 LEAST_NUMBERS = 16
