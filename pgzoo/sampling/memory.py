@@ -21,8 +21,8 @@ steps takes 1.4 GB with an mlp of 64,64; parts of fewer would be slower than the
 BYTES = 4
 SHARE = 4
 """A batch may take one part in so many of the machine's memory, by ``numbers_per_step``. On
-CartPole with an mlp of 64,64 learning takes 1.1 times as much as is counted, and a diagnosis of the gradient
-1.6 times, or 2.3 where estimators are compared."""
+CartPole with an mlp of 64,64 learning takes 1.1 times as much as is counted, and a diagnosis of the
+gradient 1.6 times, or 2.3 where estimators are compared."""
 UNKNOWN = 4 * 2**30
 """Memory of a machine that does not say."""
 LEAST_NUMBERS = 16
