@@ -89,8 +89,7 @@ def print_summary(console: Terminal, summary: dict[str, Any]) -> None:
         verdict.append("?" if sure == "too close" else "")
         table.add_row(str(seed), result, verdict, f"{reached:,}" if reached else "–", f"{steps:,}")
     console.print(table)
-    if len(summary["seeds"]) > MOST_SEEDS_LISTED:
-        console.print(f"… and {len(summary['seeds']) - MOST_SEEDS_LISTED} more seeds")
+    _print_more(console, len(summary["seeds"]))
     caption = "return: mean ± standard deviation of its episodes"
     if (threshold := summary["threshold"]) is not None:
         caption += (
@@ -102,6 +101,12 @@ def print_summary(console: Terminal, summary: dict[str, Any]) -> None:
     console.print(words, highlight=False, soft_wrap=True)
 
 
+def _print_more(console: Terminal, seeds: int) -> None:
+    """How many seeds a table has left out."""
+    if seeds > MOST_SEEDS_LISTED:
+        console.print(f"… and {seeds - MOST_SEEDS_LISTED} more seeds")
+
+
 def print_evaluation(console: Terminal, run: Run, returns: pd.DataFrame, greedy: bool) -> None:
     """Fresh episodes of every policy of a run; those of failed seeds are named, not counted."""
     manner = "most probable actions" if greedy else "sampled actions"
@@ -111,7 +116,7 @@ def print_evaluation(console: Terminal, run: Run, returns: pd.DataFrame, greedy:
     for name in ("seed", "return", "least", "median", "greatest"):
         table.add_column(name, justify="right")
     failed = run.failed
-    for seed, row in returns.items():
+    for seed, row in list(returns.items())[:MOST_SEEDS_LISTED]:
         if seed in failed:
             table.add_row(str(seed), Text(failed[seed], "red"), "–", "–", "–")
             continue
@@ -119,6 +124,7 @@ def print_evaluation(console: Terminal, run: Run, returns: pd.DataFrame, greedy:
         numbers = (f"{x:.{digits}f}" for x in (row.min(), row.median(), row.max()))
         table.add_row(str(seed), plus_minus(row.mean(), row.std()), *numbers)
     console.print(table)
+    _print_more(console, len(c.seeds))
     means = [row.mean() for seed, row in returns.items() if seed not in failed]
     text = over_seeds(means) if means else "No seed could be evaluated."
     if failed:

@@ -47,14 +47,14 @@ from pgzoo.lab.statistics import (
 from pgzoo.learning.gradients import gradient_estimates
 from pgzoo.options import checked, shown
 from pgzoo.policies.model import Model, Outputs
-from pgzoo.policies.networks import MLP, Network
+from pgzoo.policies.networks import Network
 from pgzoo.sampling.collect import Collector
+from pgzoo.sampling.memory import ROWS_AT_ONCE, check, numbers_per_step
 from pgzoo.sampling.plan import Episodes, Groups, Plan
 from pgzoo.sampling.seeding import Purpose, Seed, Streams
 from pgzoo.sampling.trajectories import Trajectories, joined_rows
 
 LEAST_BLOCKS, MOST_BLOCKS = 20, 100
-MOST_ROWS = 4_096
 NUMBERS_IN_MEMORY, NUMBERS_IN_BLOCKS = 2**26, 2**27
 REFERENCE_FACTOR = 4
 SAMPLE, REFERENCE, CRITIC, HELD_OUT = range(4)
@@ -232,14 +232,17 @@ class Sampler:
             beyond: steps that episodes may go on for after the time limit.
         """
         p = self.problem
-        width = sum(p.network.sizes) if isinstance(p.network, MLP) else p.info.num_actions
-        per_step = width + 16 + 4 * p.info.num_actions
         # The variance-optimal baseline takes two gradients of every trajectory.
-        per_row = per_step * (p.time_limit + beyond) + 2 * p.network.num_params
+        per_row = self.numbers_per_step * (p.time_limit + beyond) + 2 * p.network.num_params
         rows = self.settings.trajectories
         # Every estimate once in single and once in double precision.
         per_estimate = per_row * rows + 3 * num_estimators * p.network.num_params
-        return max(1, min(NUMBERS_IN_MEMORY // per_estimate, MOST_ROWS // rows))
+        return max(1, min(NUMBERS_IN_MEMORY // per_estimate, ROWS_AT_ONCE // rows))
+
+    @property
+    def numbers_per_step(self) -> int:
+        """For ``sampling.memory``."""
+        return numbers_per_step(self.problem.network.width, self.problem.info.num_actions)
 
     def sample(
         self,
@@ -283,7 +286,7 @@ class Sampler:
                 max_episode_steps=limit,
                 discretise=self.problem.policy_kind == "tabular",
             )
-            self._collectors[limit] = Collector(make)
+            self._collectors[limit] = Collector(make, numbers_per_step=self.numbers_per_step)
         return self._collectors[limit]
 
     def close(self) -> None:
@@ -509,6 +512,8 @@ def _fit_critics(
             (HELD_OUT, -(-settings.critic_trajectories // 4)),
         )
     )
+    rows, steps = fitting.mask.shape[1:]
+    check(rows, steps, sampler.numbers_per_step)
     fitted = {
         kind: critics.fit(problem, kind, fitting, [(settings.seed, policy, CRITIC, 0)])
         for kind in sorted(kinds)

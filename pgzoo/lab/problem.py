@@ -27,6 +27,7 @@ from pgzoo.learning.trainer import describe_env
 from pgzoo.options import build, check_needs, checked, flat, options_of, shown, written
 from pgzoo.policies.networks import Network, make_policy
 from pgzoo.records.run_folder import RunFolder
+from pgzoo.records.words import ranges
 from pgzoo.sampling.seeding import Purpose, generators
 
 MOST_EXACT_STATES = 2_000
@@ -144,7 +145,7 @@ class Problem:
         network = make_policy(config.policy_kind, info, hidden)
         seed = config.seeds[0] if seed is None else seed
         if seed not in config.seeds:
-            known = ", ".join(map(str, config.seeds))
+            known = ranges(config.seeds)
             raise UsageError(f"Expected a seed of {run} ({known}), got {seed}.")
         if at is None:
             thetas, moment = policies(folder, network), "end"

@@ -31,6 +31,9 @@ from pgzoo.records.times_file import TimesFile
 from pgzoo.records.words import ranges
 
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
+TIMES_TO_SAVE = 10
+"""At least so many times as long as saving takes, training goes on before the next time: of 10,000
+seeds a checkpoint is half a gigabyte and more."""
 
 
 class TrainingInterrupted(KeyboardInterrupt):
@@ -152,7 +155,7 @@ def _train(
         if state.iteration == 0:
             state = with_snapshots(None, state)
         save(state)  # a reference policy, too, is safe from here on
-        saved = time.monotonic()
+        saved, pause = time.monotonic(), SECONDS_BETWEEN_CHECKPOINTS
         while state.running:
             before = state
             after, iteration = _iterate(trainer, state, folder)
@@ -166,9 +169,10 @@ def _train(
             )
             if callback(clock.report(before, state)) is True:
                 break
-            if time.monotonic() - saved > SECONDS_BETWEEN_CHECKPOINTS:
+            if (now := time.monotonic()) - saved > pause:
                 save(state)
                 saved = time.monotonic()
+                pause = max(SECONDS_BETWEEN_CHECKPOINTS, TIMES_TO_SAVE * (saved - now))
         save(state)
     except (KeyboardInterrupt, TrainingStoppedError, CallbackError):
         save(state)

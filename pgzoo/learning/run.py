@@ -39,8 +39,9 @@ from pgzoo.policies.policy import Policy
 from pgzoo.records.config import MOST_SEEDS, RunConfig
 from pgzoo.records.metrics_file import read_metrics
 from pgzoo.records.run_folder import RunFolder
+from pgzoo.records.tensorboard import MOST_SEED_CURVES
 from pgzoo.records.times_file import HEADER, read_times
-from pgzoo.records.words import in_words
+from pgzoo.records.words import in_words, ranges
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -112,6 +113,12 @@ def train(
     )
     out = None if out is None else checked_path("out", out)
     tensorboard_seeds = checked("tensorboard_seeds", tensorboard_seeds, bool)
+    if tensorboard_seeds and len(config.seeds) > MOST_SEED_CURVES:
+        raise UsageError(
+            f"Expected at most {MOST_SEED_CURVES} `seeds` with `tensorboard_seeds`, got "
+            f"{len(config.seeds):,}: each would keep a file open, and be a TensorBoard run that "
+            "hides others. Leave `tensorboard_seeds` out; the curve of all seeds has their band."
+        )
     trainer = Trainer(config, made, config.device)
     trainer.initial_state()  # whatever is wrong shows before a folder is made
     temporary = None
@@ -356,7 +363,7 @@ class Run:
         """
         seed = self.config.seeds[0] if seed is None else checked("seed", seed, minimum=0)
         if seed not in self.config.seeds:
-            known = ", ".join(map(str, self.config.seeds))
+            known = ranges(self.config.seeds)
             raise UsageError(f"Expected a `seed` of {self.path} ({known}), got {seed}.")
         if at is not None:
             at = checked("at", at, minimum=0, maximum=100)

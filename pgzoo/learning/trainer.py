@@ -25,7 +25,10 @@ from pgzoo.policies.networks import Network, make_critic, make_policy
 from pgzoo.records.config import RunConfig
 from pgzoo.records.intervals import CONFIRMING_EPISODES, confirms
 from pgzoo.records.run_folder import RunFolder
+from pgzoo.records.words import ranges
 from pgzoo.sampling.collect import Collector
+from pgzoo.sampling.memory import LEAST_NUMBERS, numbers_per_step, replicas_at_once
+from pgzoo.sampling.ongoing import Ongoing
 from pgzoo.sampling.seeding import Purpose, Streams, generators
 from pgzoo.sampling.trajectories import FinishedEpisodes
 
@@ -45,6 +48,25 @@ class Iteration:
     replicas: list[Replica]
     finished: list[FinishedEpisodes]
     metrics: Metrics
+
+
+@dataclass(frozen=True)
+class _Learned:
+    """What an iteration has made of some replicas.
+
+    Attributes:
+        replicas: as they are after it.
+        learners: what they have learned, those that failed included.
+        finished: each one's episodes.
+        metrics: figures ``[S]``.
+        ongoing: where segments stand now.
+    """
+
+    replicas: list[Replica]
+    learners: Learners
+    finished: list[FinishedEpisodes]
+    metrics: Metrics
+    ongoing: Ongoing | None
 
 
 class Trainer:
@@ -80,7 +102,9 @@ class Trainer:
             critic = make_critic(config.policy_kind, self.env, agent.hidden, agent.critic.of)
         policy = make_policy(config.policy_kind, self.env, agent.hidden)
         self.networks = Networks(policy, critic)
-        self._collector = make_collector(config, device)
+        width = max(policy.width, 0 if critic is None else critic.width)
+        numbers = numbers_per_step(width, self.env.num_actions)
+        self._collector = make_collector(config, device, numbers)
         self._confirming = make_collector(config, device)
         run = config.seeds if run is None else run
         self._positions = {seed: i for i, seed in enumerate(run)}
@@ -130,7 +154,7 @@ class Trainer:
         if missing:
             raise UsageError(
                 f"Expected `reference` to hold every seed of this run, but {folder.path} has no "
-                f"seed {missing[0]}. Choose `seeds` among {', '.join(map(str, other.seeds))}."
+                f"seed {missing[0]}. Choose `seeds` among {ranges(other.seeds)}."
             )
         values = policies(folder).to(self.device)
         if values.shape[1] != self.networks.policy.num_params:
@@ -152,19 +176,54 @@ class Trainer:
         self._confirming.close()
 
     def iterate(self, state: TrainState) -> tuple[TrainState, Iteration]:
-        """One iteration of the running replicas."""
-        index = torch.tensor(state.running, device=self.device)
-        replicas = [state.replicas[i] for i in state.running]
+        """One iteration of the running replicas.
+
+        Of a batch of complete episodes some replicas have theirs at a time, and the others learn
+        from theirs when that memory is free again.
+        """
+        count = len(state.running)
+        parts = [slice(0, count)]
+        if self.agent.plan.complete:
+            parts = replicas_at_once(count, self.agent.plan.num_rows)
+        replicas, learners = list(state.replicas), state.learners.copy()
+        after: list[Replica] = []
+        finished: list[FinishedEpisodes] = []
+        figures: list[tuple[Metrics, int]] = []
+        ongoing = None
+        for part in parts:
+            chosen = state.running[part]
+            new = self._learn(state, chosen)
+            index = torch.tensor(chosen, device=self.device)
+            kept = torch.tensor([r.failed is None for r in new.replicas], device=self.device)
+            learners.put(index[kept], new.learners.rows(kept.nonzero().squeeze(1)))
+            for i, replica in zip(chosen, new.replicas, strict=True):
+                replicas[i] = replica
+            after += new.replicas
+            finished += new.finished
+            figures.append((new.metrics, len(chosen)))
+            ongoing = new.ongoing
+        new_state = dataclasses.replace(
+            state, iteration=state.iteration + 1, replicas=tuple(replicas), learners=learners
+        )
+        new_state = dataclasses.replace(new_state, ongoing=ongoing if new_state.running else None)
+        return new_state, Iteration(state.iteration, after, finished, _joined(figures))
+
+    def _learn(self, state: TrainState, chosen: Sequence[int]) -> _Learned:
+        """What an iteration makes of some of the running replicas."""
+        index = torch.tensor(chosen, device=self.device)
+        replicas = [state.replicas[i] for i in chosen]
         seeds = [r.seed for r in replicas]
         learners = state.learners.rows(index)
         model = self.networks.model(learners)
+        taking_part = np.zeros(len(state.replicas), dtype=bool)
+        taking_part[list(chosen)] = True
 
         trajectories, finished, ongoing = self._collector.collect(
             self.agent.plan,
             model.policy.bind(model.theta),
             Streams(self.config.seeds, state.iteration),
             state.ongoing,
-            np.array([not r.finished for r in state.replicas]),
+            taking_part,
         )
         if self.agent.critic is not None:
             trajectories = trajectories.scale_rewards(self.agent.critic.reward_scale)
@@ -181,22 +240,13 @@ class Trainer:
             for r, n, f, ok in zip(replicas, steps, finished, healthy.tolist(), strict=True)
         ]
         after = self._confirm(after, learners.policy.values, state.iteration)
-        everyone = dict(enumerate(state.replicas)) | dict(zip(state.running, after, strict=True))
-        kept = healthy.nonzero().squeeze(1)
-        new_state = dataclasses.replace(
-            state,
-            iteration=state.iteration + 1,
-            replicas=tuple(everyone.values()),
-            learners=state.learners.with_rows(index[kept], learners.rows(kept)),
-        )
-        new_state = dataclasses.replace(new_state, ongoing=ongoing if new_state.running else None)
         turn = [
             i
             for i, (b, a) in enumerate(zip(replicas, after, strict=True))
             if a.failed is None and self._is_due(b, a)
         ]
         metrics |= self._diagnostician.figures(outputs, learners.policy.values, turn)
-        return new_state, Iteration(state.iteration, after, finished, metrics)
+        return _Learned(after, learners, finished, metrics, ongoing)
 
     def _is_due(self, before: Replica, after: Replica) -> bool:
         position = self._positions[after.seed]
@@ -249,15 +299,24 @@ def describe_env(config: RunConfig) -> pgzoo_envs.EnvInfo:
     )
 
 
-def make_collector(config: RunConfig, device: str) -> Collector:
-    """A collector of a run's environment."""
+def make_collector(config: RunConfig, device: str, numbers: int = LEAST_NUMBERS) -> Collector:
+    """A collector of a run's environment; for the numbers see ``numbers_per_step``."""
     make = partial(
         pgzoo_envs.make,
         config.env,
         max_episode_steps=config.max_episode_steps,
         discretise=config.policy_kind == "tabular",
     )
-    return Collector(make, device=device)
+    return Collector(make, device=device, numbers_per_step=numbers)
+
+
+def _joined(parts: Sequence[tuple[Metrics, int]]) -> Metrics:
+    """The figures of all parts, each of so many replicas; NaN where a part has nothing to say."""
+    names = dict.fromkeys(name for metrics, _ in parts for name in metrics)
+    return {
+        name: torch.cat([m.get(name, torch.full((count,), torch.nan)).cpu() for m, count in parts])
+        for name in names
+    }
 
 
 def _all_finite(metrics: Metrics, taking_part: Tensor) -> Tensor:

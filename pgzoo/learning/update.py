@@ -57,10 +57,19 @@ class Parameters:
 
     def with_rows(self, index: Tensor, new: Parameters) -> Parameters:
         """A copy in which the given replicas have new rows."""
+        changed = self.copy()
+        changed.put(index, new)
+        return changed
+
+    def copy(self) -> Parameters:
+        """The same, for whoever ``put``s something there."""
+        return self.from_tensors({k: v.clone() for k, v in self.tensors().items()})
+
+    def put(self, index: Tensor, new: Parameters) -> None:
+        """Give the given replicas new rows in place."""
         updates = new.tensors()
-        return self.from_tensors(
-            {k: v.index_copy(0, index, updates[k]) for k, v in self.tensors().items()}
-        )
+        for name, tensor in self.tensors().items():
+            tensor.index_copy_(0, index, updates[name])
 
 
 @dataclass(frozen=True)
@@ -85,12 +94,16 @@ class Learners:
             None if self.reference is None else self.reference[index],
         )
 
-    def with_rows(self, index: Tensor, new: Learners) -> Learners:
-        """A copy in which the given replicas have learned."""
-        critic = self.critic
-        if critic is not None and new.critic is not None:
-            critic = critic.with_rows(index, new.critic)
-        return Learners(self.policy.with_rows(index, new.policy), critic, self.reference)
+    def copy(self) -> Learners:
+        """The same, for whoever ``put``s something there; reference policies never change."""
+        critic = None if self.critic is None else self.critic.copy()
+        return Learners(self.policy.copy(), critic, self.reference)
+
+    def put(self, index: Tensor, new: Learners) -> None:
+        """Have the given replicas learn, in place: of a copy that nobody else has seen."""
+        self.policy.put(index, new.policy)
+        if self.critic is not None and new.critic is not None:
+            self.critic.put(index, new.critic)
 
     def finite(self) -> Tensor:
         """Whose parameters, and what Adam knows of them, are all finite, ``[S]``."""

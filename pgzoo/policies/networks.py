@@ -44,6 +44,10 @@ class Network(Protocol):
     def num_params(self) -> int:
         """Length P of one replica's parameter row."""
 
+    @property
+    def width(self) -> int:
+        """Numbers that go through it for one observation."""
+
     def init(self, generators: Sequence[np.random.Generator]) -> Tensor:
         """Initial parameters ``[S, P]``, row s drawn from generator s."""
 
@@ -87,6 +91,11 @@ class MLP:
     def num_params(self) -> int:
         """Weights and biases of all layers."""
         return sum((n + 1) * m for n, m in pairwise(self.sizes))
+
+    @property
+    def width(self) -> int:
+        """Inputs, activations and outputs."""
+        return sum(self.sizes)
 
     def init(self, generators: Sequence[np.random.Generator]) -> Tensor:
         """Orthogonal weights (gain √2 in hidden layers), zero biases: ``[S, P]``, float32."""
@@ -304,6 +313,11 @@ class Table:
     def num_params(self) -> int:
         """Entries of the table."""
         return self.num_states * self.num_outputs
+
+    @property
+    def width(self) -> int:
+        """Outputs."""
+        return self.num_outputs
 
     def init(self, generators: Sequence[np.random.Generator]) -> Tensor:
         """Zeros ``[S, P]``: the uniform policy, and values of nothing."""

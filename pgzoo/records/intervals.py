@@ -7,7 +7,7 @@ interval here covers the truth, at the numbers of runs at which it is shown, and
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Literal, NamedTuple
@@ -21,6 +21,9 @@ from pgzoo.errors import UsageError
 MIN_RUNS = 5
 RESAMPLES = 10_000
 COLUMNS_AT_ONCE = 128
+RUNS_KEPT, DRAWN_AT_ONCE = 500, 2**20
+"""Weights of resamples of up to so many runs are kept, 40 MB each; of more, so many are drawn at a
+time, for those of 10,000 runs would take 800 MB."""
 CURVE_POINTS = 200
 MIN_EPISODES = 50
 WINDOW = 100
@@ -178,22 +181,31 @@ def weighted_mean_interval(values: ArrayLike, weights: Weights, least_runs: int)
 
 def resampled(x: Array, weights: Weights) -> Array:
     """A statistic of resamples of sorted columns, ``[n, X]`` to ``[X, RESAMPLES]``."""
-    return x.T @ _resampling_weights(len(x), weights)
+    parts = _kept_weights if len(x) <= RUNS_KEPT else _resampling_weights
+    return np.concatenate([x.T @ part for part in parts(len(x), weights)], axis=1)
 
 
 @lru_cache(maxsize=8)
-def _resampling_weights(n: int, weights: Weights) -> Array:
-    """What each of n sorted runs weighs in a resample's statistic, ``[n, RESAMPLES]``.
+def _kept_weights(n: int, weights: Weights) -> tuple[Array, ...]:
+    """Those of few runs, for which there is memory."""
+    return tuple(_resampling_weights(n, weights))
+
+
+def _resampling_weights(n: int, weights: Weights) -> Iterator[Array]:
+    """What each of n sorted runs weighs in a resample's statistic, ``[n, R]`` of R at a time.
 
     Sorted indices into sorted runs give a sorted resample, so that which of its members are, say,
     in the middle is known before the runs are. Every resample comes with its mirror image.
     """
-    drawn = np.sort(np.random.default_rng(0).integers(n, size=(RESAMPLES // 2, n)))
-    members = np.concatenate([drawn, n - 1 - drawn[:, ::-1]])
-    flat = (members + n * np.arange(RESAMPLES)[:, None]).ravel()
-    each = weights(n)
-    sums = np.bincount(flat, np.tile(each, RESAMPLES), minlength=n * RESAMPLES)
-    return np.ascontiguousarray(sums.reshape(RESAMPLES, n).T / each.sum())
+    generator, each = np.random.default_rng(0), weights(n)
+    at_once = RESAMPLES // 2 if n <= RUNS_KEPT else max(1, DRAWN_AT_ONCE // n)
+    for first in range(0, RESAMPLES // 2, at_once):
+        count = min(at_once, RESAMPLES // 2 - first)
+        drawn = np.sort(generator.integers(n, size=(count, n)))
+        members = np.concatenate([drawn, n - 1 - drawn[:, ::-1]])
+        flat = (members + n * np.arange(2 * count)[:, None]).ravel()
+        sums = np.bincount(flat, np.tile(each, 2 * count), minlength=2 * n * count)
+        yield np.ascontiguousarray(sums.reshape(2 * count, n).T / each.sum())
 
 
 def share_interval(successes: int, total: int) -> Interval:

@@ -145,6 +145,8 @@ COMPARED = "tensorboard"
 """Folder within a comparison or a measurement that holds its TensorBoard runs."""
 FIGURES = "with figures"
 """Section of figures, which is behind the curves."""
+MOST_SEED_CURVES = 100
+"""Seeds that may each be a TensorBoard run, which is an open file and a line in every chart."""
 NUMBERS = itertools.count()
 """Of this process's event files, so that no two have the same name."""
 

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -15,6 +16,7 @@ from pgzoo_envs import ReplicatedVectorEnv
 from torch import Tensor
 
 from pgzoo.errors import UsageError
+from pgzoo.sampling import memory
 from pgzoo.sampling.ongoing import Ongoing, bring_back, num_actions
 from pgzoo.sampling.plan import Groups, Plan, Segments
 from pgzoo.sampling.seeding import EpisodeSeeds, Seed, Streams, generators, start_seeds
@@ -23,7 +25,7 @@ from pgzoo.sampling.trajectories import FinishedEpisodes, Trajectories, finished
 Policy = Callable[[Tensor], Tensor]
 """Observations ``[S, B, ...]`` to action logits ``[S, B, A]``."""
 
-STEPS_PER_DRAW = 64
+STEPS_PER_DRAW, NUMBERS_PER_DRAW = 64, 2**20
 ROWS_WORTH_THREADS = 512
 
 
@@ -50,6 +52,8 @@ class Collector:
     Args:
         make_envs: makes so many of them.
         device: where the policies' parameters are.
+        numbers_per_step: that are in memory for each step of a batch while it is made use of, as
+            ``sampling.memory`` counts them.
     """
 
     def __init__(
@@ -57,9 +61,11 @@ class Collector:
         make_envs: Callable[[int], ReplicatedVectorEnv],
         *,
         device: torch.device | str = "cpu",
+        numbers_per_step: int = memory.LEAST_NUMBERS,
     ) -> None:
         self._make_envs = make_envs
         self._device = torch.device(device)
+        self._numbers_per_step = numbers_per_step
         self._envs: ReplicatedVectorEnv | None = None
         self._standing: _Standing | None = None
 
@@ -90,8 +96,8 @@ class Collector:
             and for segments where the rows stand now.
 
         Raises:
-            UsageError: if ``ongoing`` is of other replicas or rows, or the environments do not
-                repeat what it records.
+            UsageError: if ``ongoing`` is of other replicas or rows, the environments do not
+                repeat what it records, or episodes go on for longer than there is memory for.
         """
         if running is None:
             running = np.ones(len(streams.seeds), dtype=bool)
@@ -108,6 +114,37 @@ class Collector:
         except BaseException:  # perhaps in the middle of a step: nobody knows where they stand
             self.close()
             raise
+
+    def returns(
+        self, episodes: int, policy: Policy, streams: Streams, rows: slice
+    ) -> NDArray[np.float64]:
+        """Undiscounted returns of complete episodes, of which nothing else is kept.
+
+        They are those of the batch that ``collect`` makes of as many ``Episodes``.
+
+        Args:
+            episodes: N of each replica.
+            policy: observations ``[S, B, ...]`` to logits ``[S, B, A]``.
+            streams: random numbers of the S replicas.
+            rows: which M of the N.
+
+        Returns:
+            ``[S, M]``.
+        """
+        starts = start_seeds(streams.seeds, episodes, streams.iteration, purpose=streams.starts)
+        starts = starts[:, rows]
+        uniforms = generators(streams.seeds, streams.actions, streams.iteration)
+        try:
+            envs = self._take_envs(starts.size)
+            returns = np.zeros(starts.size)
+            noise = _ActionNoise(uniforms, episodes, rows=rows)
+            obs, _ = envs.reset(seed=starts.ravel().tolist())
+            for step in _steps(envs, policy, obs, noise, starts.shape, self._device):
+                returns += np.where(step.mask, step.reward.astype(np.float32), 0)
+        except BaseException:  # perhaps in the middle of a step
+            self.close()
+            raise
+        return returns.reshape(starts.shape)
 
     def close(self) -> None:
         """Give the environments back; the next call makes new ones."""
@@ -141,6 +178,7 @@ class Collector:
             generators(seeds, streams.actions, streams.iteration),
             group_size=plan.group_size,
             device=self._device,
+            numbers_per_step=self._numbers_per_step,
         )
 
     def _segments(
@@ -172,7 +210,7 @@ class Collector:
             for t in range(plan.segment_steps):
                 action, log_prob = slots.act(policy, obs, noise.at(t).ravel(), self._device)
                 obs, reward, terminated, truncated = _step(envs, rows, action)
-                recorder.add(obs, action, log_prob, reward, terminated, truncated, ~ended)
+                recorder.add(_Step(obs, action, log_prob, reward, terminated, truncated, ~ended))
                 length += 1
                 returns += reward
                 if len(over):  # this step has reset them
@@ -295,23 +333,44 @@ def _threads_for(envs: ReplicatedVectorEnv) -> Iterator[None]:
 
 
 class _ActionNoise:
-    """Uniform numbers ``[S, N]`` step by step, each replica's from its own generator."""
+    """Uniform numbers ``[S, M]`` step by step, each replica's from its own generator.
+
+    Args:
+        generators: one per replica.
+        num_rows: N, for all of which numbers are drawn.
+        steps_per_draw: how many steps' numbers are drawn together; they are the same for any.
+        rows: for which M of them the numbers are.
+    """
 
     def __init__(
         self,
         generators: Sequence[np.random.Generator],
         num_rows: int,
         steps_per_draw: int = STEPS_PER_DRAW,
+        rows: slice = slice(None),
     ) -> None:
-        self._generators, self._shape = generators, (steps_per_draw, num_rows)
+        at_once = max(1, min(steps_per_draw, NUMBERS_PER_DRAW // num_rows))
+        self._generators, self._shape, self._rows = generators, (at_once, num_rows), rows
         self._drawn: NDArray[np.float32] = np.empty((0, 0, 0), np.float32)
 
     def at(self, t: int) -> NDArray[np.float32]:
         place = t % self._shape[0]
         if place == 0:
-            draws = [g.random(self._shape, np.float32) for g in self._generators]
+            draws = [g.random(self._shape, np.float32)[:, self._rows] for g in self._generators]
             self._drawn = np.stack(draws, axis=1)
         return self._drawn[place]
+
+
+class _Step(NamedTuple):
+    """What happens in one step of S·N rows, each ``[S·N, ...]``; ``obs`` is after it."""
+
+    obs: NDArray
+    action: NDArray[np.int64]
+    log_prob: NDArray[np.float32]
+    reward: NDArray[np.float64]
+    terminated: NDArray[np.bool_]
+    truncated: NDArray[np.bool_]
+    mask: NDArray[np.bool_]
 
 
 class _Recorder:
@@ -322,21 +381,23 @@ class _Recorder:
         self._obs = [first_obs]
         self._steps: list[tuple[NDArray, ...]] = []
 
-    def add(self, obs: NDArray, *step: NDArray) -> None:
-        self._obs.append(obs)
-        self._steps.append(step)
+    def add(self, step: _Step) -> None:
+        self._obs.append(step.obs)
+        self._steps.append((*step[1:3], step.reward.astype(np.float32), *step[4:]))
 
     def trajectories(self, device: torch.device, group_size: int) -> Trajectories:
         obs = self._stack(self._obs, device)
-        columns = zip(*self._steps, strict=True)
+        self._obs.clear()  # as much again as what is made of it
+        columns = [list(column) for column in zip(*self._steps, strict=True)]
+        self._steps.clear()
         action, log_prob, reward, terminated, truncated, mask = (
-            self._stack(column, device) for column in columns
+            self._stack(columns.pop(0), device) for _ in range(len(columns))
         )
         return Trajectories(
             obs=obs[:, :, :-1],
             next_obs=obs[:, :, 1:],
             action=action,
-            reward=reward.float(),
+            reward=reward,
             terminated=terminated,
             truncated=truncated,
             mask=mask,
@@ -357,11 +418,9 @@ def collect_episodes(
     *,
     group_size: int = 1,
     device: torch.device | str = "cpu",
+    numbers_per_step: int = memory.LEAST_NUMBERS,
 ) -> Trajectories:
     """Run every row from its seeded start to the end of its episode.
-
-    Rows whose episode has ended are neither stepped nor passed through the policy while the others
-    finish.
 
     Args:
         envs: S·N sub-environments, replica by replica.
@@ -370,27 +429,56 @@ def collect_episodes(
         action_generators: one per replica.
         group_size: K, recorded in the result; the seeds decide the starts.
         device: where the policy's parameters are.
+        numbers_per_step: as for ``Collector``.
+
+    Raises:
+        UsageError: if episodes go on for longer than there is memory for.
     """
-    num_replicas, num_rows = start_seeds.shape
     device = torch.device(device)
     obs, _ = envs.reset(seed=start_seeds.ravel().tolist())
-    noise = _ActionNoise(action_generators, num_rows)
-    recorder = _Recorder(num_replicas, obs)
-    running: NDArray[np.bool_] = np.ones(num_replicas * num_rows, dtype=bool)
-    slots = _Slots(running.reshape(num_replicas, num_rows))
+    noise = _ActionNoise(action_generators, start_seeds.shape[1])
+    recorder = _Recorder(len(start_seeds), obs)
+    for t, step in enumerate(_steps(envs, policy, obs, noise, start_seeds.shape, device)):
+        memory.check(start_seeds.size, t, numbers_per_step)
+        recorder.add(step)
+    return recorder.trajectories(device, group_size)
+
+
+def _steps(
+    envs: ReplicatedVectorEnv,
+    policy: Policy,
+    obs: NDArray,
+    noise: _ActionNoise,
+    shape: tuple[int, ...],
+    device: torch.device,
+) -> Iterator[_Step]:
+    """Step by step to the end of every row's episode.
+
+    Rows whose episode has ended are neither stepped nor passed through the policy while the others
+    finish.
+
+    Args:
+        envs: S·N sub-environments, replica by replica, which have been reset.
+        policy: observations ``[S, B, ...]`` to logits ``[S, B, A]``.
+        obs: first observations ``[S·N, ...]``.
+        noise: for the draws of actions.
+        shape: (S, N).
+        device: where the policy's parameters are.
+    """
+    running: NDArray[np.bool_] = np.ones(envs.num_envs, dtype=bool)
+    slots = _Slots(running.reshape(shape))
     t = 0
     with _threads_for(envs):
         while running.any():
             action, log_prob = slots.act(policy, obs, noise.at(t).ravel(), device)
             obs, reward, terminated, truncated, _ = envs.step(action)
-            recorder.add(obs, action, log_prob, reward, terminated, truncated, running)
+            yield _Step(obs, action, log_prob, reward, terminated, truncated, running)
             ended = running & (terminated | truncated)
             if ended.any():
                 running = running & ~ended
                 envs.active = running
-                slots = _Slots(running.reshape(num_replicas, num_rows))
+                slots = _Slots(running.reshape(shape))
             t += 1
-    return recorder.trajectories(device, group_size)
 
 
 class _Slots:

@@ -250,11 +250,12 @@ def _settings():
 
 def test_a_plot_has_a_band_from_five_seeds_on():
     axes = train(seeds=5).plot()
-    assert len(axes.lines) == 6, "five seeds and what they come to"
-    assert len(axes.collections) == 1
+    assert len(axes.lines) == 1, "what the seeds come to"
+    assert len(axes.collections[0].get_paths()) == 5, "every seed"
+    assert len(axes.collections) == 2, "and the band"
     assert "environment steps" in axes.get_xlabel()
     few = train(seeds=2).plot()
-    assert not few.collections
+    assert len(few.collections) == 1, "no band"
 
 
 @pytest.mark.parametrize("manner", ["rich", "tqdm", "lines", "none", False])
@@ -286,3 +287,33 @@ def test_a_checkpoint_of_another_network_is_refused():
         for use in (run.evaluate, run.policy, run.resume):
             with pytest.raises(pgzoo.UsageError, match=r"checkpoint of .* is damaged"):
                 use()
+
+
+def test_only_so_many_seeds_are_tensorboard_runs_of_their_own(tmp_path):
+    message = "at most 100 `seeds` with `tensorboard_seeds`, got 101"
+    with pytest.raises(pgzoo.UsageError, match=message):
+        train(seeds=101, out=tmp_path / "run", tensorboard_seeds=True)
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_in_parts_leaves_the_same_files(monkeypatch, tmp_path):
+    from pgzoo.sampling import memory
+
+    def files(name):
+        out = tmp_path / name
+        pgzoo.train(
+            "rloo",
+            env="CartPole-v1",
+            seeds=7,
+            steps=900,
+            hidden=(8, 8),
+            compare_estimators=True,
+            out=out,
+            progress=False,
+        )
+        names = ["metrics.csv", "checkpoint.safetensors", *sorted((out / "snapshots").iterdir())]
+        return [(out / n).read_bytes() for n in names]
+
+    whole = files("whole")
+    monkeypatch.setattr(memory, "ROWS_AT_ONCE", 48)
+    assert files("parts") == whole

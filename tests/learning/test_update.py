@@ -147,13 +147,17 @@ def test_replicas_come_and_go():
     moved = Learners(
         Parameters.start(some.policy.values + 1), Parameters.start(some.critic.values + 2)
     )
-    back = learners.with_rows(index, moved)
+    back = learners.copy()
+    back.put(index, moved)
     assert torch.equal(back.policy.values[1], learners.policy.values[1])
     assert torch.equal(back.critic.values[[0, 2]], learners.critic.values[[0, 2]] + 2)
     assert torch.equal(back.reference, learners.reference)
     assert back.finite().all()
     some.critic.values[1, 3] = torch.inf
-    assert learners.with_rows(index, some).finite().tolist() == [False, True, True]
+    back = learners.copy()
+    back.put(index, some)
+    assert back.finite().tolist() == [False, True, True]
+    assert learners.finite().all(), "a copy is its own"
 
 
 def minibatch_gradients(agent, model, trajectories, seed=5):

@@ -1,3 +1,4 @@
+import tracemalloc
 from itertools import product
 
 import numpy as np
@@ -16,6 +17,7 @@ from benchmarks.coverage import (
     within_range,
 )
 from pgzoo.errors import UsageError
+from pgzoo.records import intervals
 from pgzoo.records.intervals import (
     COLUMNS_AT_ONCE,
     Interval,
@@ -320,3 +322,19 @@ def test_a_policy_that_is_above_is_confirmed_without_delay():
     rng = np.random.default_rng(0)
     assert np.mean(crossings(490, 16, 200, 200, rng)) < 5
     assert np.mean(crossings(480, 16, 200, 200, rng)) < 50
+
+
+def test_intervals_of_many_runs_are_found_in_parts(monkeypatch):
+    runs = np.random.default_rng(5).gamma(2.0, size=601)
+    in_parts = same(interquartile_mean_interval(runs))
+    monkeypatch.setattr(intervals, "RUNS_KEPT", 601)
+    np.testing.assert_allclose(in_parts, same(interquartile_mean_interval(runs)), rtol=1e-13)
+
+
+def test_an_interval_of_ten_thousand_runs_takes_little_memory():
+    runs = np.random.default_rng(5).normal(size=10_000)
+    tracemalloc.start()
+    interquartile_mean_interval(runs)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak < 150e6, "their weights would take 800 MB"

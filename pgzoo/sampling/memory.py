@@ -1,0 +1,101 @@
+"""How much is sampled at once, so that memory is bounded.
+
+Replicas, and where nothing but returns is asked for also rows, are taken some at a time: what one
+gets does not depend on which others are beside it. How long episodes are is only known while they
+run. So a batch has a greatest length, at which there is an error that can be mended in place of a
+process that the system ends.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from functools import cache
+from pathlib import Path
+
+from pgzoo.errors import UsageError
+
+ROWS_AT_ONCE = 4096
+"""Rows whose episodes are run together where there are more. Learning from 4,096 episodes of 500
+steps takes 1.4 GB with an mlp of 64,64; parts of fewer would be slower than the whole."""
+BYTES = 4
+SHARE = 4
+"""A batch may take one part in so many of the machine's memory, by ``numbers_per_step``. On
+CartPole with an mlp of 64,64 learning takes 1.1 times as much as is counted, and a diagnosis of the
+gradient 1.6 times, or 2.3 where estimators are compared."""
+UNKNOWN = 4 * 2**30
+"""Memory of a machine that does not say."""
+LEAST_NUMBERS = 16
+CGROUP_LIMITS = (
+    Path("/sys/fs/cgroup/memory.max"),
+    Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
+)
+"""Of a container, in either version."""
+
+
+def parts(count: int, most: int) -> list[slice]:
+    """Consecutive parts of about equal size, at most ``most`` each, or three.
+
+    Equal parts have the same environments one after the other; so there may be more than needed.
+    A part of one is avoided, for a network with layers of odd width rounds differently for it.
+    """
+    least = -(-count // most)
+    number = next((n for n in range(least, 2 * least) if count % n == 0), least)
+    number = max(1, min(number, count // 2))
+    return [slice(count * i // number, count * (i + 1) // number) for i in range(number)]
+
+
+def replicas_at_once(replicas: int, rows: int) -> list[slice]:
+    """Parts of the replicas whose complete batches of so many rows are sampled one by one."""
+    return parts(replicas, max(1, ROWS_AT_ONCE // rows))
+
+
+def rows_at_once(replicas: int, rows: int) -> list[tuple[slice, slice]]:
+    """Parts of replicas, and of the rows of each, that are sampled one by one."""
+    of_rows = parts(rows, ROWS_AT_ONCE // 2)
+    longest = max(s.stop - s.start for s in of_rows)
+    return [(r, s) for r in replicas_at_once(replicas, longest) for s in of_rows]
+
+
+def numbers_per_step(width: int, num_actions: int) -> int:
+    """Numbers in memory for one step of a batch, its gradient and its diagnosis included.
+
+    Args:
+        width: numbers that go through the networks for one observation.
+        num_actions: A.
+    """
+    return width + LEAST_NUMBERS + 4 * num_actions
+
+
+@cache
+def of_machine() -> int:
+    """Bytes of this machine's memory, or of the container's part of it."""
+    try:
+        known = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
+    except (AttributeError, ValueError, OSError):  # not every system has them
+        known = [UNKNOWN]
+    for path in CGROUP_LIMITS:
+        with suppress(OSError, ValueError):  # there is none, or it is "max"
+            known.append(int(path.read_text()))
+    return min(known)
+
+
+def check(rows: int, steps: int, numbers: int) -> None:
+    """Make sure that a batch of so many rows and steps may be gone on with.
+
+    Args:
+        rows: of all replicas together.
+        steps: of the longest, so far.
+        numbers: for each step, as ``numbers_per_step`` counts them.
+
+    Raises:
+        UsageError: if it takes more than its share of memory.
+    """
+    size, machine = rows * steps * numbers * BYTES, of_machine()
+    if size * SHARE > machine:
+        raise UsageError(
+            f"Expected episodes that end before a batch of {rows:,} outgrows memory, got some that "
+            f"go on after {steps:,} steps. Learning from so many steps takes "
+            f"{size / 1e9:.1f} to {2 * size / 1e9:.1f} of this machine's {machine / 1e9:.1f} GB. "
+            "Give a smaller `max_episode_steps`, or fewer episodes to a batch."
+        )
