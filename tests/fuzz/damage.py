@@ -126,7 +126,7 @@ def _bytes(path: Path, choose: random.Random) -> Damage:
 
 def _place(path: Path, choose: random.Random) -> Damage | None:
     """Something else where the file was, or a file of another run."""
-    work = path.parents[1] if (path.parent / "config.json").exists() else path.parents[2]
+    work = next(folder for folder in path.parents if (folder.parent / "outside").is_dir())
     outside = work.parent / "outside"
     what = choose.randrange(9)
     if what == 0:
