@@ -397,7 +397,7 @@ def test_a_child_of_a_dead_worker_is_not_waited_for(make):
     began = time.monotonic()
     with (
         pytest.warns(UserWarning, match="status 7"),
-        pytest.raises(EnvError, match="status 7.*, too"),
+        pytest.raises(EnvError, match=r"status 7.*, too"),
     ):
         envs.step(LAST)
     assert time.monotonic() - began < 15
