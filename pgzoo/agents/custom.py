@@ -1,26 +1,29 @@
 """An estimator of your own: a function from trajectories to Ψ, or a file that holds one.
 
     def my_estimator(trajectories: Trajectories) -> Tensor:   # Ψ [S, N, T]
+    def my_estimator(trajectories: Trajectories, rng: Rng) -> Tensor:   # with random numbers
 
 Sampling plan: N complete episodes, in groups of K if ``group_size`` is above 1. A file is named as
 in ``my_file.py:my_estimator`` and is run like any Python program; a run folder never causes it to
-be run.
+be run. What it may do to the process that it runs in is said in ``agents.guard``.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from pgzoo.agents import guard
 from pgzoo.agents.base import RESCALED, Agent
 from pgzoo.agents.registry import zoo
 from pgzoo.errors import UsageError
@@ -34,6 +37,10 @@ if TYPE_CHECKING:
     from pgzoo.sampling.trajectories import Trajectories
 
     Estimator = Callable[[Trajectories], Tensor]
+
+RNG = "rng"
+"""Name of the parameter of a function that draws random numbers."""
+MOST_BYTES = 10_000_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,11 +71,19 @@ def checked_psi(name: str, psi: Any, trajectories: Trajectories) -> Tensor:
 
     mask = trajectories.mask
     expected = f"Expected {name} to return Ψ, a floating-point tensor {list(mask.shape)}"
-    if not isinstance(psi, torch.Tensor):
-        raise UsageError(f"{expected} (torch), got {type(psi).__name__}.")
-    if psi.layout != torch.strided or psi.device != mask.device:
+    if not issubclass(type(psi), torch.Tensor):
+        advice = " Convert it with torch.from_numpy(…)." if type(psi).__name__ == "ndarray" else ""
+        raise UsageError(f"{expected} (torch), got {type(psi).__name__}.{advice}")
+    if type(psi) is not torch.Tensor:  # a subclass may answer anything
+        try:
+            with torch._C.DisableTorchFunctionSubclass():
+                psi = torch.Tensor.as_subclass(torch.Tensor.detach(psi), torch.Tensor)
+        except Exception as error:
+            raise UsageError(f"{expected}, got a {type(psi).__name__} that is none.") from error
+    if psi.is_nested or psi.layout != torch.strided or psi.device != mask.device:
+        kind = "a nested tensor" if psi.is_nested else psi.layout
         raise UsageError(
-            f"{expected} that is dense and on {mask.device}, got {psi.layout} on {psi.device}."
+            f"{expected} that is dense and on {mask.device}, got {kind} on {psi.device}."
         )
     if psi.shape != mask.shape:
         raise UsageError(
@@ -81,10 +96,17 @@ def checked_psi(name: str, psi: Any, trajectories: Trajectories) -> Tensor:
     if not bool(psi.isfinite().all()):
         s, n, t = (~psi.isfinite()).nonzero()[0].tolist()
         raise UsageError(
-            f"{expected} that are finite, got {psi[s, n, t].item()} at replica {s}, trajectory "
-            f"{n}, step {t}. Is something divided by a deviation or a length of zero?"
+            f"{expected} that are finite, got {psi[s, n, t].item()} at "
+            f"{_replica(trajectories, s)}, trajectory {n}, step {t}. Is something divided by a "
+            "deviation or a length of zero?"
         )
     return psi
+
+
+def _replica(t: Trajectories, s: int) -> str:
+    """A replica as the user knows it."""
+    seed = None if t.streams is None else t.streams.seeds[s]
+    return f"seed {seed}" if isinstance(seed, int) else f"replica {s}"
 
 
 def is_file_and_function(name: str) -> bool:
@@ -128,9 +150,76 @@ def named_function(source: str | Callable[..., Any]) -> tuple[str, Estimator]:
     if not callable(source):
         file, _, name = source.rpartition(":")
         return source, _load_function(Path(file), name)
-    path = Path(inspect.getsourcefile(source) or "") if inspect.isfunction(source) else Path()
     name = getattr(source, "__name__", type(source).__name__)
-    return name, _with_clear_errors(path, name, source)
+    place = inspect.getsourcefile(source) if inspect.isfunction(source) else None
+    return name, UserFunction(name, source, None if place is None else Path(place))
+
+
+@dataclass(frozen=True, eq=False)
+class UserFunction:
+    """A user's function, which leaves the process as it was.
+
+    Global random numbers begin each call from the replicas' seeds and the iteration, so that equal
+    calls draw equal ones.
+
+    Args:
+        name: as the user wrote it.
+        function: from trajectories to Ψ; if it has a further parameter ``rng``, that is a
+            ``sampling.rng.Rng``.
+        path: of its file, if known.
+        own: settings of the process that its file made for itself.
+        helpers: modules beside its file that it has imported; None if it may not import any.
+
+    Raises:
+        UsageError: if it wants other arguments.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    path: Path | None = None
+    own: Mapping[str, Any] = field(default_factory=dict)
+    helpers: dict[str, ModuleType] | None = None
+
+    def __post_init__(self) -> None:
+        try:
+            parameters = list(inspect.signature(self.function).parameters.values())
+        except (TypeError, ValueError):  # of C, say: then it has to be one of trajectories alone
+            parameters = []
+        needed = [p for p in parameters[1:] if p.default is p.empty and p.name != RNG]
+        if any(p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD) for p in needed):
+            names = ", ".join(p.name for p in parameters)
+            raise UsageError(
+                f"Expected {self.name} to be a function of trajectories, or of trajectories and "
+                f"{RNG} if it draws random numbers; got parameters ({names})."
+            )
+        object.__setattr__(self, "_draws", any(p.name == RNG for p in parameters[1:]))
+
+    def __call__(self, t: Trajectories) -> Tensor:
+        """Ψ as the function says it, unchecked.
+
+        Raises:
+            UsageError: for whatever the function raises.
+        """
+        from pgzoo.sampling.rng import Rng
+        from pgzoo.sampling.seeding import Streams
+
+        streams = t.streams or Streams(range(len(t.mask)))
+        given = {RNG: Rng(streams, t.mask.device)} if vars(self)["_draws"] else {}
+        seed = guard.digest_as_seed((list(streams.seeds), streams.iteration))
+        try:
+            with guard.restored(self.own), guard.seeded(seed), self._imports():
+                return self.function(t, **given)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a user's function may raise anything
+            where, line = guard.place(error, self.path)
+            place = f" at {self.path or ''}{where}" if self.path or where else ""
+            raise UsageError(f"{self.name} failed{place}: {guard.in_words(error)}{line}") from error
+
+    def _imports(self) -> AbstractContextManager[None]:
+        if self.path is None or self.helpers is None:
+            return contextlib.nullcontext()
+        return _importing_from(self.path.parent, self.helpers)
 
 
 def _digest_of_function(function: Callable[..., Any]) -> str | None:
@@ -141,9 +230,7 @@ def _digest_of_function(function: Callable[..., Any]) -> str | None:
 
 
 def _load_function(path: Path, name: str) -> Estimator:
-    path = path.resolve()
-    if not path.is_file():
-        raise UsageError(f"Expected {path} to be a Python file with a function {name}; not found.")
+    path = _checked_file(path, name)
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
     spec = importlib.util.spec_from_file_location(f"pgzoo_estimator_{path.stem}_{digest}", path)
     assert spec is not None
@@ -152,23 +239,34 @@ def _load_function(path: Path, name: str) -> Estimator:
     sys.modules[spec.name] = module  # dataclasses look their module up
     helpers: dict[str, ModuleType] = {}
     try:
-        with _importing_from(path.parent, helpers):
+        with guard.restored() as own, guard.seeded(0), _importing_from(path.parent, helpers):
             spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:  # whatever the user's program raises is about it
-        line = _line_in(path, error)
-        raise UsageError(f"{path}{line} cannot be run: {type(error).__name__}: {error}") from error
-    function = getattr(module, name, None)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # whatever the user's program raises is about it
+        where, line = guard.place(error, path)
+        raise UsageError(f"{path}{where} cannot be run: {guard.in_words(error)}{line}") from error
+    function = vars(module).get(name)
     if not callable(function):
         known = [k for k, v in vars(module).items() if callable(v) and not k.startswith("_")]
         raise UsageError(
             f"Expected a function {name!r} in {path}; it has {', '.join(known) or 'none'}."
         )
+    return UserFunction(name, function, path, own, helpers)
 
-    def with_helpers(trajectories: Trajectories) -> Tensor:
-        with _importing_from(path.parent, helpers):
-            return function(trajectories)
 
-    return _with_clear_errors(path, name, with_helpers)
+def _checked_file(path: Path, name: str) -> Path:
+    """The file, if it can be a program."""
+    try:
+        path = path.resolve()
+        there, regular = path.exists(), path.is_file()
+        size = path.stat().st_size if regular else 0
+    except (OSError, ValueError, RuntimeError):  # a name that no file can have
+        there, regular, size = False, False, 0
+    if not regular or size > MOST_BYTES:
+        found = f"it has {size:,} bytes" if regular else "it is no file" if there else "not found"
+        raise UsageError(f"Expected {path} to be a Python file with a function {name}; {found}.")
+    return path
 
 
 @contextmanager
@@ -187,7 +285,8 @@ def _importing_from(folder: Path, helpers: dict[str, ModuleType]) -> Iterator[No
     try:
         yield
     finally:
-        sys.path.remove(str(folder))
+        with contextlib.suppress(ValueError):  # the program may have done so
+            sys.path.remove(str(folder))
         for name in list(sys.modules):
             package = name.partition(".")[0]
             own = package in helpers or package not in before
@@ -204,28 +303,3 @@ def _is_in(folder: Path, package: str, module: ModuleType) -> bool:
     if place is None or folder not in place.parents:
         return False
     return place.relative_to(folder).parts[0].partition(".")[0] == package
-
-
-def _with_clear_errors(path: Path, name: str, function: Estimator) -> Estimator:
-    def call(trajectories: Trajectories) -> Tensor:
-        try:
-            return function(trajectories)
-        except (Exception, SystemExit) as error:
-            place = f"{path}{_line_in(path, error)}"
-            raise UsageError(
-                f"{name} failed at {place}: {type(error).__name__}: {error}"
-            ) from error
-
-    return call
-
-
-def _line_in(path: Path, error: BaseException) -> str:
-    """Where in the file an error came from, as ``:LINE``."""
-    if isinstance(error, SyntaxError) and error.filename == str(path) and error.lineno:
-        return f":{error.lineno}"
-    trace, line = error.__traceback__, ""
-    while trace is not None:
-        if Path(trace.tb_frame.f_code.co_filename) == path:
-            line = f":{trace.tb_lineno}"
-        trace = trace.tb_next
-    return line

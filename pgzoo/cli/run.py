@@ -173,7 +173,8 @@ def _run(
     **given: Any,
 ) -> None:
     from pgzoo.cli.display import print_next_commands, print_summary
-    from pgzoo.learning.loop import TrainingInterrupted
+    from pgzoo.learning.loop import TrainingInterrupted, TrainingStoppedError
+    from pgzoo.learning.run import MENDED
 
     if seeds is not None:
         given["seeds"] = parse_seeds(seeds)
@@ -188,13 +189,16 @@ def _run(
         else:
             trained = _train(name, out, given, progress, made)
     except TrainingInterrupted:
-        path = resume or made[0]
         click.echo(
             "Interrupted; everything so far is saved. Go on with:\n"
-            f"  pgzoo run {shlex.quote(name)} --resume {shlex.quote(str(path))}",
+            f"  {_resuming(name, resume or made[0])}",
             err=True,
         )
         sys.exit(130)
+    except TrainingStoppedError as error:
+        advice = "Go on with" if name in AGENTS else MENDED
+        how = _resuming(name, resume or made[0])
+        raise UsageError(f"{error.what} {advice}:\n  {how}") from error
     summary = trained.summary
     assert summary is not None
     if not quiet:
@@ -202,6 +206,11 @@ def _run(
         print_next_commands(console, trained.path, summary)
     if all(reason is not None for reason in summary["failed"]):
         sys.exit(1)
+
+
+def _resuming(name: str, path: Path) -> str:
+    """The command that goes on with a run."""
+    return f"pgzoo run {shlex.quote(name)} --resume {shlex.quote(str(path))}"
 
 
 def _train(

@@ -18,6 +18,7 @@ from torch import Tensor
 
 from pgzoo.errors import UsageError
 from pgzoo.lab.exact import FiniteMDP
+from pgzoo.sampling.seeding import Streams
 from pgzoo.sampling.trajectories import Trajectories
 
 
@@ -73,10 +74,12 @@ def simulate(
         real = [x * alive for x in (state, following, action, reward)]
         steps.append((*real, terminated, truncated, alive, log_prob * alive))
         alive, state = alive & ~terminated, following
-    names = [f.name for f in dataclasses.fields(Trajectories) if f.name != "group_size"]
+    tensors = dataclasses.fields(Trajectories)[: len(steps[0])]
+    names = [f.name for f in tensors]
     stacked = (torch.from_numpy(np.stack(c, axis=-1)) for c in zip(*steps, strict=True))
     columns: dict[str, Any] = dict(zip(names, map(_as_collected, stacked), strict=True))
-    return Trajectories(**columns, group_size=group_size)
+    streams = Streams([(seed, m) for m in range(batches)])
+    return Trajectories(**columns, group_size=group_size, streams=streams)
 
 
 def score_gradients(trajectories: Trajectories, psi: Tensor, pi: Tensor | ArrayLike) -> Tensor:

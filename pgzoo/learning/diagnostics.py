@@ -118,7 +118,7 @@ def _of_replicas(outputs: Outputs, index: Tensor) -> Outputs:
     m, t = outputs.model, outputs.trajectories
     phi, reference = (None if x is None else x[index] for x in (m.phi, m.reference))
     model = Model(m.policy, m.theta[index], m.critic_network, phi, reference)
-    return model.on(t.map(lambda x: x[index], t.group_size))
+    return model.on(t.replicas(index))
 
 
 def diagnose(agent: Agent, outputs: Outputs) -> Metrics:

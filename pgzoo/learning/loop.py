@@ -12,6 +12,8 @@ import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from pgzoo_envs.errors import EnvError
+
 from pgzoo.errors import UsageError
 from pgzoo.learning.evaluate import EPISODES, evaluate
 from pgzoo.learning.progress import Clock, Report
@@ -26,12 +28,30 @@ from pgzoo.records.metrics_file import MetricsFile, read_lines
 from pgzoo.records.run_folder import RunFolder
 from pgzoo.records.tensorboard import Dashboard, Results, write_results
 from pgzoo.records.times_file import TimesFile
+from pgzoo.records.words import ranges
 
 SECONDS_BETWEEN_CHECKPOINTS = 2.0
 
 
 class TrainingInterrupted(KeyboardInterrupt):
     """Ctrl-C: the state is saved and the run can be resumed."""
+
+
+class TrainingStoppedError(UsageError):
+    """What a user gave failed in mid-training: the state is saved and the run can be resumed.
+
+    Args:
+        what: failed, and where it is saved.
+        advice: how to go on.
+    """
+
+    def __init__(self, what: str, advice: str = "") -> None:
+        super().__init__(f"{what} {advice}".strip())
+        self.what = what
+
+
+class CallbackError(Exception):
+    """A user's callback raised what is this one's cause: the state is saved."""
 
 
 def run_training(
@@ -59,6 +79,7 @@ def run_training(
 
     Raises:
         TrainingInterrupted: on Ctrl-C, after saving.
+        TrainingStoppedError: if the agent fails after the first iteration, after saving.
         UsageError: for a damaged run folder, or a full disk.
     """
     finished = folder.summary()
@@ -154,7 +175,7 @@ def _train(
         saved = time.monotonic()
         while state.running:
             before = state
-            after, iteration = trainer.iterate(state)
+            after, iteration = _iterate(trainer, state, folder)
             lines = _metrics_lines(trainer, iteration)
             metrics_file.append(lines)
             times.append(iteration.number, clock.seconds())
@@ -167,7 +188,7 @@ def _train(
                 save(state)
                 saved = time.monotonic()
         save(state)
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, TrainingStoppedError, CallbackError):
         save(state)
         raise
     finally:
@@ -175,6 +196,22 @@ def _train(
         times.close()
         metrics_file.close()
     return state, clock
+
+
+def _iterate(
+    trainer: Trainer, state: TrainState, folder: RunFolder
+) -> tuple[TrainState, Iteration]:
+    """One iteration; what it fails for is said with its number and seeds, and is no loss."""
+    try:
+        return trainer.iterate(state)
+    except (UsageError, EnvError) as error:
+        if state.iteration == 0:  # nothing is lost that could be gone on with
+            raise
+        seeds = [state.replicas[i].seed for i in state.running]
+        raise TrainingStoppedError(
+            f"{error}\nThis was in iteration {state.iteration}, seed{'s' * (len(seeds) > 1)} "
+            f"{ranges(seeds)}. Everything before it is saved in {folder.path}."
+        ) from error
 
 
 def run_figures(config: RunConfig, lines: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:

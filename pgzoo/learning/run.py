@@ -16,9 +16,17 @@ from pgzoo_envs import DISCRETISERS, describe
 
 from pgzoo.agents import AGENTS, agent_class, place_in_zoo
 from pgzoo.agents.base import Agent
+from pgzoo.agents.custom import is_file_and_function
+from pgzoo.agents.guard import restored
 from pgzoo.errors import UsageError
 from pgzoo.learning.evaluate import EPISODES, evaluate
-from pgzoo.learning.loop import TrainingInterrupted, load_state, run_training
+from pgzoo.learning.loop import (
+    CallbackError,
+    TrainingInterrupted,
+    TrainingStoppedError,
+    load_state,
+    run_training,
+)
 from pgzoo.learning.progress import Manner, Report, display
 from pgzoo.learning.state import TrainState
 from pgzoo.learning.trainer import Trainer, describe_env, make_collector
@@ -40,6 +48,10 @@ if TYPE_CHECKING:
 AgentName = str | Callable[..., Any]
 DEFAULT_DIAGNOSES = 20
 MOST_SEEDS = 10_000
+MENDED = (
+    "A mended function is another estimator: start a new run with it. If the cause lay outside of "
+    "it, go on with"
+)
 
 
 def train(
@@ -75,12 +87,14 @@ def train(
         tensorboard_seeds: every seed is a TensorBoard run of its own, beside that of all of them.
         progress: whether a bar shows it, or which: rich, tqdm, lines, none.
         callback: called with a report after every iteration; the run stops if it returns True,
-            and can be resumed.
+            and can be resumed. What it raises is raised, after saving.
         options: of the agent, in place of its defaults for the environment.
 
     Raises:
         UsageError: for what cannot be trained.
         TrainingInterrupted: on Ctrl-C, after saving.
+        TrainingStoppedError: a UsageError, if a function of yours fails after the first iteration; all
+            before is saved.
     """
     config, made = configure(
         agent,
@@ -479,15 +493,28 @@ class Run:
 
         def report(report: Report) -> Any:
             shown(report)
-            return None if callback is None else callback(report)
+            return None if callback is None else _called(callback, report)
 
+        how = f"pgzoo.load({str(self.path)!r}).resume({self._agent_as_argument()})"
+        raised: BaseException | None = None
         try:
             with display(progress) as shown:
                 run_training(trainer, self._folder, report, tensorboard_seeds=tensorboard_seeds)
         except TrainingInterrupted as error:
-            raise TrainingInterrupted(
-                f"{error} Go on with pgzoo.load({str(self.path)!r}).resume()."
-            ) from None
+            raise TrainingInterrupted(f"{error} Go on with {how}.") from None
+        except TrainingStoppedError as error:
+            advice = f"{MENDED} {how}" if self.config.estimator_sha256 else f"Go on with {how}."
+            raise TrainingStoppedError(error.what, advice) from error.__cause__
+        except CallbackError as failed:
+            raised = failed.__cause__
+        if raised is not None:  # the user's own, as it was
+            raised.add_note(f"The run is saved in {self.path}. Go on with {how}.")
+            raise raised
+
+    def _agent_as_argument(self) -> str:
+        """What ``resume`` has to be told, as it is written."""
+        name = self.config.agent
+        return "" if name in AGENTS else repr(name) if is_file_and_function(name) else name
 
     def __repr__(self) -> str:
         c = self.config
@@ -514,6 +541,21 @@ class Run:
         words = "<br>".join(escape(line) for line in in_words(summary))
         shown = table.to_html(float_format="{:.1f}".format, na_rep="–")
         return f"<p>{head}<br>{words}<br><code>{escape(str(self.path))}</code></p>{shown}"
+
+
+def _called(callback: Callable[[Report], Any], report: Report) -> Any:
+    """What a user's callback says; it leaves the process as it was.
+
+    Raises:
+        CallbackError: for whatever it raises, which is nothing of ours.
+    """
+    try:
+        with restored():
+            return callback(report)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise CallbackError from error
 
 
 def _grouped(numbers: Iterable[int | None]) -> list[str]:

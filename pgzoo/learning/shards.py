@@ -24,7 +24,13 @@ from torch import Tensor
 
 from pgzoo.agents import agent_class
 from pgzoo.errors import UsageError
-from pgzoo.learning.loop import load_state, run_figures, run_training, share_ends
+from pgzoo.learning.loop import (
+    TrainingStoppedError,
+    load_state,
+    run_figures,
+    run_training,
+    share_ends,
+)
 from pgzoo.learning.progress import Report
 from pgzoo.learning.run import AgentName, Run, agent_of, device_here
 from pgzoo.learning.trainer import Trainer
@@ -165,7 +171,11 @@ def train_shard(shard: Shard, report: Callable[[ShardReport], Any] = lambda _: N
             ShardReport(now.iteration, now.share, returns, now.steps_per_second, dict(failed))
         )
 
-    run_training(trainer, folder, tell, draw=False)
+    try:
+        run_training(trainer, folder, tell, draw=False)
+    except TrainingStoppedError as error:
+        advice = "The same call goes on from there."
+        raise TrainingStoppedError(error.what, advice) from error.__cause__
 
 
 def merge(shards: Sequence[Shard], folder: Path) -> Run:

@@ -88,6 +88,7 @@ def main() -> None:
     """Train what comes, until nothing does."""
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what an estimator prints must not enter the protocol
+    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)  # nor can it read there
     use_processors(int(sys.argv[1]))
     shards: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
     stop = threading.Event()

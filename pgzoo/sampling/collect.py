@@ -96,10 +96,15 @@ class Collector:
         if running is None:
             running = np.ones(len(streams.seeds), dtype=bool)
         try:
+            now: Ongoing | None = None
             if isinstance(plan, Segments):
-                return self._segments(plan, policy, streams, ongoing, running)
-            trajectories = self._episodes(plan, policy, streams, running)
-            return trajectories, finished_episodes(trajectories), None
+                sampled = self._segments(plan, policy, streams, ongoing, running)
+                trajectories, finished, now = sampled
+            else:
+                trajectories = self._episodes(plan, policy, streams, running)
+                finished = finished_episodes(trajectories)
+            theirs = streams.of(np.flatnonzero(running))
+            return dataclasses.replace(trajectories, streams=theirs), finished, now
         except BaseException:  # perhaps in the middle of a step: nobody knows where they stand
             self.close()
             raise

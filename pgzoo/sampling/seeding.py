@@ -7,7 +7,8 @@ episode). There is no generator state to save, and no replica can disturb anothe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import dataclasses
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -33,6 +34,7 @@ class Purpose(IntEnum):
     CONFIRMATION_ACTIONS = 10
     FILM_STARTS = 11
     FILM_ACTIONS = 12
+    PSI = 13
 
 
 Seed = int | tuple[int, ...]
@@ -54,6 +56,10 @@ class Streams:
     iteration: int = 0
     starts: Purpose = Purpose.STARTS
     actions: Purpose = Purpose.ACTIONS
+
+    def of(self, replicas: Iterable[int]) -> Streams:
+        """Those of some of the replicas, by their numbers."""
+        return dataclasses.replace(self, seeds=[self.seeds[s] for s in replicas])
 
 
 def generator(seed: Seed, purpose: Purpose, iteration: int = 0) -> np.random.Generator:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pgzoo.estimators.order import sum_in_order
+from pgzoo.sampling.seeding import Streams
 
 
 @dataclass(frozen=True)
@@ -32,6 +33,7 @@ class Trajectories:
         mask: entries that are real transitions, ``[S, N, T]``, bool.
         log_prob: log π(a|s) of the policy that acted, ``[S, N, T]``.
         group_size: K; rows k·K … k·K + K − 1 started from the same state.
+        streams: whose random numbers it was sampled with, if that is known.
     """
 
     obs: Tensor
@@ -43,6 +45,7 @@ class Trajectories:
     mask: Tensor
     log_prob: Tensor
     group_size: int = 1
+    streams: Streams | None = field(default=None, repr=False, compare=False)
 
     @property
     def num_steps(self) -> Tensor:
@@ -69,11 +72,17 @@ class Trajectories:
         return dataclasses.replace(self, reward=self.reward * factor)
 
     def map(self, function: Callable[[Tensor], Tensor], group_size: int = 1) -> Trajectories:
-        """Every tensor through a function of its first axes."""
+        """Every tensor through a function of its first axes, which keeps all replicas."""
         columns: dict[str, Any] = {
             k: function(v) for k, v in vars(self).items() if isinstance(v, Tensor)
         }
-        return Trajectories(**columns, group_size=group_size)
+        return Trajectories(**columns, group_size=group_size, streams=self.streams)
+
+    def replicas(self, index: Tensor) -> Trajectories:
+        """Some of the replicas, ``[R]`` → trajectories ``[R, N, T]``."""
+        streams = None if self.streams is None else self.streams.of(index.tolist())
+        chosen = self.map(lambda x: x[index], self.group_size)
+        return dataclasses.replace(chosen, streams=streams)
 
     def rows(self, index: Tensor) -> Trajectories:
         """Some rows of each replica, ``[S, M]`` → trajectories ``[S, M, T]``."""

@@ -163,7 +163,8 @@ def _tree(data: Any, tensors: dict[str, Tensor]) -> Any:
     if isinstance(data, np.ndarray):
         return {"array": stored(torch.from_numpy(np.array(data)))}
     if isinstance(data, Trajectories):
-        return {"trajectories": {k: _tree(v, tensors) for k, v in vars(data).items()}}
+        content = {k: _tree(v, tensors) for k, v in vars(data).items() if k != "streams"}
+        return {"trajectories": content}
     if isinstance(data, tuple):
         return {"tuple": [_tree(x, tensors) for x in data]}
     if isinstance(data, list):

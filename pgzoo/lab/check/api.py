@@ -163,7 +163,8 @@ def _not_a_function(psi: Psi, problem: CheckProblem, seed: int) -> Iterator[Find
         yield Finding(
             "random-by-itself",
             "is random by itself: Ψ draws from the global random numbers, so that a replica's "
-            "result depends on who drew before. Take a torch.Generator with a fixed seed.",
+            "result depends on those beside it. Give the function a second parameter, rng, and "
+            "draw from that: rng.rand(t.reward.shape).",
             {"difference": chance},
         )
         return

@@ -184,7 +184,8 @@ def _with(t: Trajectories, **columns: Tensor) -> Trajectories:
     all_columns: dict[str, Any] = {
         name: x.expand(count, *x.shape[1:]) for name, x in vars(t).items() if isinstance(x, Tensor)
     }
-    return Trajectories(**(all_columns | columns), group_size=t.group_size)
+    streams = t.streams and t.streams.of([0] * count)
+    return Trajectories(**(all_columns | columns), group_size=t.group_size, streams=streams)
 
 
 def _other_state(t: Trajectories, where: Tensor, states: int) -> Trajectories:
@@ -211,4 +212,7 @@ def _joined(parts: list[Trajectories]) -> Trajectories:
         for name, value in vars(parts[0]).items()
         if isinstance(value, Tensor)
     }
-    return Trajectories(**columns, group_size=parts[0].group_size)
+    known = parts[0].streams
+    seeds = [s for p in parts if p.streams is not None for s in p.streams.seeds]
+    streams = known and dataclasses.replace(known, seeds=seeds)
+    return Trajectories(**columns, group_size=parts[0].group_size, streams=streams)

@@ -8,16 +8,12 @@ square of Ψ. Zero but for rounding is right; ``matters`` says what is more than
 from __future__ import annotations
 
 import dataclasses
-import random
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from pgzoo.agents.custom import checked_psi
+from pgzoo.agents.guard import seeded
 from pgzoo.lab.check.problems import Psi
 from pgzoo.sampling.trajectories import Trajectories
 
@@ -51,26 +47,26 @@ def earlier_calls(psi: Psi, t: Trajectories, other: Trajectories) -> float:
 
     Global random numbers are the same in both calls, so that randomness is not taken for memory.
     """
-    with _seeded():
+    with seeded(0):
         first = psi_of(psi, t)
     psi_of(psi, other)
-    with _seeded():
+    with seeded(0):
         return difference(first, psi_of(psi, t))
 
 
 def randomness(psi: Psi, t: Trajectories) -> float:
     """How much Ψ changes with the state of the global random numbers."""
-    with _seeded(1):
+    with seeded(1):
         first = psi_of(psi, t)
-    with _seeded(4):
+    with seeded(4):
         return difference(first, psi_of(psi, t))
 
 
 def company(psi: Psi, t: Trajectories) -> float:
     """How much Ψ of the first and of the last replica changes if it is alone."""
     together = psi_of(psi, t)
-    ends = (slice(0, 1), slice(-1, None))
-    return max(difference(together[e], psi_of(psi, replicas(t, e))) for e in ends)
+    ends = (torch.tensor([0]), torch.tensor([len(t.mask) - 1]))
+    return max(difference(together[e], psi_of(psi, t.replicas(e))) for e in ends)
 
 
 def padding(psi: Psi, t: Trajectories, *, nan: bool = False) -> float:
@@ -107,11 +103,6 @@ def order_of_rows(psi: Psi, t: Trajectories) -> float:
     return difference(psi_of(psi, t), psi_of(psi, backwards).flip(1))
 
 
-def replicas(t: Trajectories, chosen: slice) -> Trajectories:
-    """Some replicas of a batch."""
-    return t.map(lambda x: x[chosen], t.group_size)
-
-
 def _longer(t: Trajectories) -> Trajectories:
     def pad(x: Tensor) -> Tensor:
         return torch.cat([x, torch.zeros_like(x[:, :, :1]).repeat(1, 1, EXTRA_STEPS)], dim=2)
@@ -136,21 +127,3 @@ def _garbage(t: Trajectories, *, nan: bool) -> Trajectories:
         return torch.where(t.mask, x, noise)
 
     return dataclasses.replace(t.map(spoil, t.group_size), mask=t.mask)
-
-
-@contextmanager
-def _seeded(seed: int = 0) -> Iterator[None]:
-    """Global random numbers as after seeding; afterwards as they were."""
-    states: list[tuple[Callable[[Any], Any], Any]] = [
-        (torch.set_rng_state, torch.get_rng_state()),
-        (np.random.set_state, np.random.get_state()),
-        (random.setstate, random.getstate()),
-    ]
-    torch.manual_seed(seed)
-    np.random.seed(seed)
-    random.seed(seed)
-    try:
-        yield
-    finally:
-        for restore, state in states:
-            restore(state)
