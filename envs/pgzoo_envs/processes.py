@@ -144,7 +144,7 @@ class ProcessVectorEnv(ReplicatedVectorEnv):
         if (seeds[worker.rows] == NO_SEED).any():
             raise EnvError(
                 f"{what}. It cannot be replaced: not all of its episodes were started with a seed, "
-                "and no other can repeat them. Give seeds to `reset` and to `next_seeds`."
+                "and no other can repeat them. Give seeds to every reset, and as next seeds."
             ) from death
         if self._deaths > MOST_DEATHS:
             raise EnvError(f"{what}. {MOST_DEATHS} others were replaced before it.") from death
@@ -217,7 +217,7 @@ def _expect_repeated(condition: bool, worker: _Worker) -> None:
     if not condition:
         raise EnvError(
             f"A process that steps {worker.program.env_id} has died and cannot be replaced: the "
-            "same seeds and actions have led elsewhere. The `reset` of this environment does not "
+            "same seeds and actions have led elsewhere. This environment's reset does not "
             "seed all the random numbers that it draws, or it depends on something else."
         )
 
