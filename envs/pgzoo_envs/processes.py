@@ -335,7 +335,11 @@ class _Program:
         the name of any module that is imported on the way. Only if this package or the environment
         itself comes from the current folder, that is searched after all the others.
         """
-        here = Path.cwd()
+        try:
+            here = Path.cwd()
+        except FileNotFoundError:  # it was removed; nothing can come from there
+            absolute = [p for p in sys.path if os.path.isabs(p)]
+            return cls(spec.id, spec.to_json(), os.pathsep.join(absolute), [])
         path = [p for p in sys.path if p and Path(p).resolve() != here]
         wrappers = [w.entry_point for w in spec.additional_wrappers]
         names = [__name__, str(spec.entry_point), *wrappers]

@@ -560,6 +560,8 @@ def test_a_folder_that_is_gone_does_not_matter(tmp_path):
         os.mkdir("gone"); os.chdir("gone"); os.rmdir("../gone")
         psutil.Process().children()[0].kill()
         envs.step(numpy.zeros(6, int))
+        envs = pgzoo_envs.make("LunarLander-v3", 6, processes=2)
+        envs.reset(seed=0)
         print("stepped")
         """
     )
