@@ -93,8 +93,8 @@ def train(
     Raises:
         UsageError: for what cannot be trained.
         TrainingInterrupted: on Ctrl-C, after saving.
-        TrainingStoppedError: a UsageError, if a function of yours fails after the first iteration; all
-            before is saved.
+        TrainingStoppedError: a UsageError, if a function of yours fails after the first
+            iteration; all before is saved.
     """
     config, made = configure(
         agent,

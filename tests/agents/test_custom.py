@@ -1,9 +1,15 @@
 """An estimator of one's own: a function, or a file that holds one."""
 
+import asyncio
+import dataclasses
 import hashlib
 import inspect
+import os
+import random
 import sys
+from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
@@ -11,7 +17,9 @@ from pgzoo.agents import agent_class
 from pgzoo.agents.custom import checked_psi
 from pgzoo.errors import UsageError
 from pgzoo.options import options_of
-from tests.helpers import make_trajectories
+from pgzoo.sampling.rng import Rng
+from pgzoo.sampling.seeding import Streams
+from tests.helpers import make_trajectories, of_replica
 
 LENGTHS = [[3, 5], [4, 2]]
 
@@ -250,3 +258,248 @@ def test_what_is_not_finite_in_the_padding_does_not_matter():
     t = make_trajectories(LENGTHS)
     psi = torch.where(t.mask, 1.0, torch.nan)
     assert checked_psi("mine", psi, t).isfinite().all()
+
+
+def with_streams(t, seeds=(3, 5), iteration=2):
+    return dataclasses.replace(t, streams=Streams(seeds, iteration))
+
+
+def noise(t, rng):
+    return rng.randn(t.reward.shape)
+
+
+def global_noise(t):
+    return torch.rand(t.reward.shape) + random.random() + np.random.random()
+
+
+def test_a_function_with_rng_has_numbers_of_its_replicas():
+    agent = agent_class(noise).with_options()
+    t = with_streams(make_trajectories(LENGTHS))
+    psi = agent.psi(t, None)
+    expected = Rng(t.streams).randn(t.reward.shape).double()
+    assert torch.equal(psi, torch.where(t.mask, expected, 0))
+    assert torch.equal(psi, agent.psi(t, None)), "the same batch twice"
+    alone = of_replica(t, 1)
+    alone = dataclasses.replace(alone, streams=t.streams.of([1]))
+    assert torch.equal(agent.psi(alone, None), psi[1:, :, :4])
+    later = agent.psi(with_streams(t, iteration=3), None)
+    assert not (later == psi)[t.mask].any()
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "def mine(t, rng): return rng.rand(t.reward.shape)",
+        "def mine(t, *, rng): return rng.rand(t.reward.shape)",
+        "def mine(t, scale=1.0, rng=None): return scale * rng.rand(t.reward.shape)",
+        "import functools\ndef three(t, a, rng): return a * rng.rand(t.reward.shape)\n"
+        "mine = functools.partial(three, a=1)",
+        "class Mine:\n    def __call__(self, t, rng): return rng.rand(t.reward.shape)\n"
+        "mine = Mine()",
+    ],
+)
+def test_ways_to_ask_for_rng(tmp_path, body):
+    t = make_trajectories(LENGTHS)
+    expected = Rng(Streams(range(2))).rand(t.reward.shape).double()
+    assert torch.equal(psi_of(write(tmp_path, body)), torch.where(t.mask, expected, 0))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "def mine(t, scale=2.0): return scale * t.reward",
+        "def mine(*args, **more): return 2 * args[0].reward * (not more)",
+        "def mine(rng): return 2 * rng.reward",
+        "import operator\nmine = lambda t: 2 * operator.attrgetter('reward')(t)",
+    ],
+)
+def test_functions_of_trajectories_alone(tmp_path, body):
+    t = make_trajectories(LENGTHS)
+    assert torch.equal(psi_of(write(tmp_path, body)), torch.where(t.mask, 2 * t.reward, 0))
+
+
+@pytest.mark.parametrize("arguments", ["t, generator", "t, rng, gamma", "t, *, gamma"])
+def test_other_arguments_are_refused(tmp_path, arguments):
+    path = write(tmp_path, f"def mine({arguments}): return t.reward")
+    with pytest.raises(UsageError, match=r"function of trajectories, or of trajectories and rng"):
+        psi_of(path)
+
+
+def test_global_random_numbers_begin_from_seeds_and_iteration():
+    agent = agent_class(global_noise).with_options()
+    t = with_streams(make_trajectories(LENGTHS))
+    before = random.getstate()
+    first = agent.psi(t, None)
+    random.seed(4), torch.manual_seed(4), np.random.seed(4)
+    assert torch.equal(agent.psi(t, None), first)
+    random.setstate(before)
+    for other in (with_streams(t, iteration=3), with_streams(t, (3, 6))):
+        assert not (agent.psi(other, None) == first)[t.mask].any()
+
+
+def test_a_program_is_run_with_the_same_random_numbers_every_time(tmp_path):
+    body = "import torch\nx = torch.rand(1)\ndef mine(t): return t.reward * 0 + x"
+    path = write(tmp_path, body)
+    assert torch.equal(psi_of(path), psi_of(path))
+
+
+class Own(BaseException):
+    pass
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        *(SystemExit(0), GeneratorExit(), asyncio.CancelledError(), Own("own"), MemoryError()),
+        *(RecursionError("deep"), StopIteration(), OSError(28, "No space"), UsageError("of ours")),
+    ],
+)
+def test_whatever_is_raised_is_about_the_function(error):
+    def mine(t):
+        raise error
+
+    line = inspect.getsourcelines(mine)[1] + 1
+    pattern = rf"mine failed at .*test_custom\.py:{line}: {type(error).__name__}"
+    with pytest.raises(UsageError, match=pattern) as found:
+        psi_by(agent_class(mine))
+    assert str(found.value).endswith("\n    raise error")
+    assert found.value.__cause__ is error
+
+
+def test_ctrl_c_is_ctrl_c():
+    def mine(t):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        psi_by(agent_class(mine))
+
+
+def test_an_error_of_an_object_is_placed():
+    class Estimator:
+        def __call__(self, t):
+            return t.colour
+
+    with pytest.raises(UsageError, match=r"test_custom\.py:\d+: Attribute[^\n]*\n    return t.co"):
+        psi_by(agent_class(Estimator()))
+
+
+def test_the_line_of_an_error_is_shown(tmp_path):
+    path = write(tmp_path, "def mine(t):\n    return t.reward + t.colour  # red\n")
+    with pytest.raises(
+        UsageError, match=r"mine\.py:2: .*\n    return t\.reward \+ t\.colour  # red$"
+    ):
+        psi_of(path)
+    path = write(tmp_path, "def mine(t):\n    return (\n", "open.py")
+    with pytest.raises(
+        UsageError, match=r"open\.py:2 cannot be run: SyntaxError: .*\n    return \($"
+    ):
+        psi_of(path)
+
+
+SETTINGS = """
+import torch, os, sys, warnings
+torch.set_default_dtype(torch.float64)
+os.chdir("/")
+def mine(t):
+    assert torch.ones(1).dtype == torch.float64
+    assert os.getcwd() == "/"
+    torch.set_grad_enabled(False)
+    torch.set_default_dtype(torch.float16)
+    sys.path.clear()
+    warnings.simplefilter("error")
+    return t.reward.float()
+"""
+
+
+@pytest.mark.usefixtures("_same_imports")
+def test_a_program_keeps_its_settings_to_itself(tmp_path):
+    folder = Path.cwd()
+    agent = agent_class(f"{write(tmp_path, SETTINGS)}:mine")
+    for _ in range(2):
+        psi_by(agent)
+        assert Path.cwd() == folder
+        assert torch.get_default_dtype() == torch.float32
+        assert torch.is_grad_enabled()
+
+
+@pytest.mark.parametrize("kind", ["folder", "pipe", "large", "binary", "latin-1", "long", "nul"])
+def test_what_is_no_program(tmp_path, kind):
+    path = tmp_path / "mine.py"
+    message = "to be a Python file with a function mine; "
+    if kind == "folder":
+        path.mkdir()
+        message += "it is no file"
+    elif kind == "pipe":
+        os.mkfifo(path)
+        message += "it is no file"
+    elif kind == "large":
+        with path.open("wb") as file:
+            file.truncate(1_000_000_000)
+        message += "it has 1,000,000,000 bytes"
+    elif kind in ("binary", "latin-1"):
+        path.write_bytes(b"\x00\x01\xff" if kind == "binary" else "x = 'ä'".encode("latin-1"))
+        message = r"mine\.py.* cannot be run: SyntaxError"
+    else:
+        path = Path("x" * 5_000 + ".py" if kind == "long" else "a\0b.py")
+        message += "not found"
+    with pytest.raises(UsageError, match=message):
+        psi_of(path)
+
+
+class Sneaky(torch.Tensor):
+    """Says of itself what is not so."""
+
+    @property
+    def shape(self):
+        return torch.Size((2, 2, 5))
+
+    def detach(self):
+        raise RuntimeError("no")
+
+    def isfinite(self):
+        return torch.tensor(True)
+
+
+class Pretender:
+    __class__ = torch.Tensor
+
+
+def test_psi_is_what_it_is_and_not_what_it_says():
+    t = make_trajectories(LENGTHS)
+    with pytest.raises(UsageError, match=r"got shape \[3\]"):
+        checked_psi("mine", torch.ones(3).as_subclass(Sneaky), t)
+    with pytest.raises(UsageError, match="finite, got inf"):
+        checked_psi("mine", (t.reward / 0).abs().as_subclass(Sneaky), t)
+    found = checked_psi("mine", t.reward.as_subclass(Sneaky), t)
+    assert type(found) is torch.Tensor
+    with pytest.raises(UsageError, match="got Pretender"):
+        checked_psi("mine", Pretender(), t)
+
+
+def test_psi_has_no_graph_and_memory_of_its_own():
+    t = make_trajectories(LENGTHS)
+    for psi in (torch.nn.Parameter(t.reward), t.reward.clone().requires_grad_() * 2, t.reward):
+        found = checked_psi("mine", psi, t)
+        assert not found.requires_grad
+        assert found.data_ptr() != psi.data_ptr()
+
+
+@pytest.mark.parametrize(
+    ("psi", "message"),
+    [
+        (np.ones((2, 2, 5)), "got ndarray. Convert it with torch.from_numpy"),
+        (torch.ones(2, 2, 5, dtype=torch.complex64), "got torch.complex64"),
+        (torch.nested.nested_tensor([torch.ones(2, 5)] * 2), "got a nested tensor"),
+    ],
+)
+def test_other_kinds_of_numbers_are_refused(psi, message):
+    with pytest.raises(UsageError, match=message):
+        checked_psi("mine", psi, make_trajectories(LENGTHS))
+
+
+def test_a_replica_is_named_by_its_seed():
+    t = with_streams(make_trajectories(LENGTHS), (3, 77))
+    psi = torch.ones(t.mask.shape)
+    psi[1, 0, 1] = torch.nan
+    with pytest.raises(UsageError, match="got nan at seed 77, trajectory 0, step 1"):
+        checked_psi("mine", psi, t)

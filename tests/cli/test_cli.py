@@ -2,6 +2,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -442,3 +443,35 @@ def test_a_resumed_run_keeps_to_its_tensorboard_runs():
     pgzoo(f"run reinforce {SMALL} --quiet --out each --tensorboard-seeds")
     assert len(list(Path("each").glob("seed-*"))) == 3
     pgzoo("run reinforce --resume each --tensorboard-seeds")
+
+
+def test_an_estimator_that_fails_late_can_be_gone_on_with():
+    Path("my file.py").write_text(
+        "from pathlib import Path\n"
+        "calls = 0\n"
+        "def mine(t):\n"
+        "    global calls\n"
+        "    calls += 1\n"
+        "    if calls == 4 and not Path('table').exists():\n"
+        "        raise ValueError('no `table` \\x1b[2J')\n"
+        "    return t.reward\n"
+    )
+    options = shlex.split(f"run 'my file.py:mine' {SMALL} --diagnostics 0 --quiet --out 'a run'")
+    failed = CliRunner().invoke(main, options)
+    assert failed.exit_code == 2
+    assert isinstance(failed.exception, SystemExit)
+    assert "Traceback" not in failed.output
+    shown = re.search(
+        r"my file\.py:7: ValueError: no 'table' \\x1b\[2J\n    raise ValueError\(.*\n"
+        r"This was in iteration 3, seeds 0-2\. .*saved in a run\. (?s:.*):\n  pgzoo (.*)\n$",
+        failed.output,
+    )
+    assert shown is not None, failed.output
+    assert not list(Path("a run").glob("*.tmp"))
+    Path("table").touch()
+    resumed = CliRunner().invoke(main, [*shlex.split(shown[1]), "--quiet"])
+    assert resumed.exit_code == 0, resumed.output
+    options[-1] = "whole"
+    assert CliRunner().invoke(main, options).exit_code == 0
+    files = [Path(f, "metrics.csv").read_bytes() for f in ("a run", "whole")]
+    assert files[0] == files[1]

@@ -49,6 +49,25 @@ def powers(t, gamma=0.9):
 # Right
 
 
+def noise_of_rng(t, rng):
+    return to_go(t) + rng.randn(t.reward.shape)
+
+
+def rewards_of_some(t, rng):
+    """Each counts with probability one half, and then twice."""
+    count = 2 * (rng.rand(t.reward.shape) < 0.5)
+    return (rewards(t) * count).flip(-1).cumsum(-1).flip(-1)
+
+
+def baseline_of_one_other(t, rng):
+    """Drawn for every replica and member."""
+    k = t.group_size
+    shift = 1 + rng.randint(k - 1, len(t.reward), 1, 1)
+    one = (torch.arange(k) + shift) % k
+    g = groups(t)
+    return spread((g - g.gather(-1, one.expand_as(g))).flatten(1), t)
+
+
 def whole_return(t):
     return spread(returns(t), t)
 
@@ -176,6 +195,9 @@ def discounted_rloo(t):
 RIGHT = {
     f.__name__: (f, options)
     for f, options in [
+        (noise_of_rng, {}),
+        (rewards_of_some, {}),
+        (baseline_of_one_other, {}),
         (whole_return, {}),
         (reward_to_go, {}),
         (loops, {}),
