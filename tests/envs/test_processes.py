@@ -1,5 +1,6 @@
 """Worker processes that die, fail, stand still, or are no longer needed."""
 
+import contextlib
 import gc
 import os
 import signal
@@ -23,8 +24,13 @@ ROWS, STEPS = 6, 260
 
 
 def workers():
-    found = psutil.Process().children()
-    return [p for p in found if any("pgzoo_envs.worker" in word for word in p.cmdline())]
+    """Those that are alive."""
+
+    def is_one(process):
+        with contextlib.suppress(psutil.Error):
+            return any("pgzoo_envs.worker" in word for word in process.cmdline())
+
+    return [p for p in psutil.Process().children() if is_one(p)]
 
 
 def wait_until(condition):
@@ -107,23 +113,27 @@ def test_a_worker_killed_now_and_then_changes_no_bit(make, expected, num_process
 
 
 def test_killed_at_any_moment_by_another_thread(make, expected):
-    envs, over = make(), threading.Event()
+    envs, gone_on, over = make(), threading.Event(), threading.Event()
     moments, killed = np.random.default_rng(2), []
 
     def kill():
-        while not over.wait(moments.uniform(0.6, 0.9)):
+        while gone_on.wait() and not over.wait(moments.uniform(0, 0.05)):
             for worker in workers():
                 worker.kill()
                 killed.append(worker)
+            while not over.is_set() and set(workers()) <= set(killed):
+                time.sleep(0.005)
+            gone_on.clear()  # until the step is over in which there is another one
 
     thread = threading.Thread(target=kill)
     thread.start()
     try:
         with warnings.catch_warnings(action="ignore"):
             while len(killed) < 3:
-                assert_same(play(envs), expected)
+                assert_same(play(envs, lambda t: gone_on.set()), expected)
     finally:
         over.set()
+        gone_on.set()
         thread.join()
 
 

@@ -1,7 +1,9 @@
 """Workers of environments die, and environments fail, while an agent trains."""
 
+import contextlib
 import dataclasses
 import threading
+import time
 import warnings
 
 import numpy as np
@@ -19,8 +21,13 @@ from tests.learning.test_loop import results, run
 
 
 def workers():
-    found = psutil.Process().children()
-    return [p for p in found if any("pgzoo_envs.worker" in word for word in p.cmdline())]
+    """Those that are alive."""
+
+    def is_one(process):
+        with contextlib.suppress(psutil.Error):
+            return any("pgzoo_envs.worker" in word for word in process.cmdline())
+
+    return [p for p in psutil.Process().children() if is_one(p)]
 
 
 @pytest.fixture(autouse=True)
@@ -56,8 +63,10 @@ def test_workers_killed_by_a_thread_change_no_file(tmp_path, config):
         while gone_on.wait() and not over.wait(moments.uniform(0, 0.5)):
             for worker in workers():
                 worker.kill()
-                killed.append(worker.pid)
-            gone_on.clear()
+                killed.append(worker)
+            while not over.is_set() and set(workers()) <= set(killed):
+                time.sleep(0.005)
+            gone_on.clear()  # until the iteration is over in which there is another one
 
     thread = threading.Thread(target=kill)
     thread.start()
