@@ -117,7 +117,7 @@ def test_killed_at_any_moment_by_another_thread(make, expected):
     moments, killed = np.random.default_rng(2), []
 
     def kill():
-        while gone_on.wait() and not over.wait(moments.uniform(0, 0.05)):
+        while len(killed) < 3 and gone_on.wait() and not over.wait(moments.uniform(0, 0.1)):
             for worker in workers():
                 worker.kill()
                 killed.append(worker)

@@ -60,7 +60,7 @@ def test_workers_killed_by_a_thread_change_no_file(tmp_path, config):
     moments = np.random.default_rng(0)
 
     def kill():
-        while gone_on.wait() and not over.wait(moments.uniform(0, 0.5)):
+        while len(killed) < 4 and gone_on.wait() and not over.wait(moments.uniform(0, 0.3)):
             for worker in workers():
                 worker.kill()
                 killed.append(worker)
