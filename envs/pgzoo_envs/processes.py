@@ -5,30 +5,38 @@ The calling process steps a share of the rows itself while workers step the othe
 fixed-size binary messages: nothing of the caller's ``__main__`` is imported again, no threads are
 forked, nothing is pickled, and nothing in the current folder is imported that the environment does
 not itself come from.
+
+A worker that dies is replaced. An episode is a function of its seed and its actions, so the new one
+takes the same actions again, is held against what was known before, and goes on with the step that
+was under way: nothing of it shows in the results.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
-import select
+import signal
 import subprocess
 import sys
-import time
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
-from pgzoo_envs.base import ReplicatedVectorEnv, StepResult, seed_or_none
+from pgzoo_envs import pipes
+from pgzoo_envs.base import NO_SEED, ReplicatedVectorEnv, StepResult, seed_or_none
+from pgzoo_envs.errors import EnvError
+from pgzoo_envs.running import RunningEpisodes
 from pgzoo_envs.sequential import SequentialVectorEnv, make_single
 
-RESET, STEP, FAILED, DONE = b"R", b"S", b"F", b"D"
-SPIN_SECONDS = 2e-3
-WORKER = "import sys; sys.path += sys.argv[3:]; from pgzoo_envs.worker import main; main()"
+MOST_DEATHS = 100
+MILLISECONDS_BETWEEN_LOOKS = 1000
+PROGRAM = "import sys; sys.path += sys.argv[3:]; from pgzoo_envs.worker import main; main()"
 
 
 class ProcessVectorEnv(ReplicatedVectorEnv):
@@ -36,30 +44,39 @@ class ProcessVectorEnv(ReplicatedVectorEnv):
 
     Neighbours are in different processes, so that each still has its share of the work when a whole
     replica's rows rest.
+
+    ``reset`` and ``step`` raise an ``EnvError`` if the environment raises an exception, or if a
+    worker has died that cannot be replaced: twice in the same step, too often, or with an episode
+    that does not repeat itself. After any error, and after Ctrl-C, the environments are closed.
     """
 
     def __init__(self, spec: EnvSpec, num_envs: int, num_processes: int) -> None:
         self.num_processes = num_processes
+        self._workers: list[_Worker] = []
         self._mine, *others = (slice(i, num_envs, num_processes) for i in range(num_processes))
-        sizes = [len(range(num_envs)[rows]) for rows in (self._mine, *others)]
-        self._own = SequentialVectorEnv(partial(make_single, spec), sizes[0])
+        mine = len(range(num_envs)[self._mine])
+        self._own = SequentialVectorEnv(partial(make_single, spec), mine)
         super().__init__(
             num_envs, self._own.single_observation_space, self._own.single_action_space
         )
-        self._workers = [
-            (rows, _start_worker(spec, n)) for rows, n in zip(others, sizes[1:], strict=True)
-        ]
+        self._running = RunningEpisodes(num_envs, self.single_action_space)
         self._obs = np.zeros(self.observation_space.shape or (), self.observation_space.dtype)
-        self._done: NDArray[np.bool_] = np.zeros(num_envs, dtype=bool)
+        self._steps = self._deaths = 0
+        program, flags = _Program.of(spec), np.zeros(num_envs, bool)
+        answer = (self._obs, np.zeros(num_envs), flags, flags)
+        with self._closed_if_it_fails():
+            for rows in others:
+                self._workers.append(_Worker(program, rows, [a[rows] for a in answer]))
 
     def _reset_rows(self, seeds: NDArray[np.int64]) -> NDArray:
-        for rows, worker in self._workers:
-            _send(worker, RESET, seeds[rows], self._active[rows])
-        own_seeds = [seed_or_none(s) for s in seeds[self._mine].tolist()]
-        self._obs[self._mine], _ = self._own.reset(seed=own_seeds)
-        for rows, worker in self._workers:
-            _receive(worker, (self._obs[rows],))
-        self._done[:] = False
+        with self._closed_if_it_fails():
+            self._steps = 0
+            request = _Request(pipes.RESET, seeds, self._active)
+            self._ask(self._workers, request)
+            own_seeds = [seed_or_none(s) for s in seeds[self._mine].tolist()]
+            self._obs[self._mine], _ = self._own.reset(seed=own_seeds)
+            self._receive(self._workers, request, (self._obs,))
+            self._running.begin(seeds)
         return self._obs.copy()
 
     def _on_active(self) -> None:
@@ -67,34 +84,118 @@ class ProcessVectorEnv(ReplicatedVectorEnv):
 
     def step(self, actions: NDArray) -> StepResult:
         """Step the active rows; those that were done are reset instead."""
-        numbers = np.where(self._done, self._next_seeds, actions)
-        busy = [(rows, worker) for rows, worker in self._workers if self._active[rows].any()]
-        for rows, worker in busy:
-            _send(worker, STEP, numbers[rows], self._active[rows])
-        reward = np.zeros(self.num_envs)
-        terminated = np.zeros(self.num_envs, dtype=bool)
-        truncated = np.zeros(self.num_envs, dtype=bool)
-        results = (self._obs, reward, terminated, truncated)
-        own_results = take_step(self._own, numbers[self._mine])
-        for target, share in zip(results, own_results, strict=True):
-            target[self._mine] = share
-        for rows, worker in busy:
-            _receive(worker, tuple(target[rows] for target in results))
-        self._done = np.where(self._active, terminated | truncated, self._done)
+        with self._closed_if_it_fails():
+            self._steps += 1
+            numbers = np.where(self._running.done, self._next_seeds, actions)
+            request = _Request(pipes.STEP, numbers, self._active)
+            busy = [worker for worker in self._workers if self._active[worker.rows].any()]
+            self._ask(busy, request)
+            reward = np.zeros(self.num_envs)
+            terminated = np.zeros(self.num_envs, dtype=bool)
+            truncated = np.zeros(self.num_envs, dtype=bool)
+            results = (self._obs, reward, terminated, truncated)
+            own_results = take_step(self._own, numbers[self._mine])
+            for target, share in zip(results, own_results, strict=True):
+                target[self._mine] = share
+            self._receive(busy, request, results)
+            self._running.advance(numbers, self._active, reward, terminated | truncated)
         return self._obs.copy(), reward, terminated, truncated, {}
+
+    @contextlib.contextmanager
+    def _closed_if_it_fails(self) -> Iterator[None]:
+        """Nobody knows where they stand then, and an answer may be on its way to the next question.
+
+        Raises:
+            EnvError: if they are closed already.
+        """
+        if self.closed:
+            raise EnvError("These environments are closed. Make new ones.")
+        try:
+            yield
+        except BaseException:
+            self.close()
+            raise
+
+    def _ask(self, workers: Sequence[_Worker], request: _Request) -> None:
+        for worker in workers:
+            with contextlib.suppress(_WorkerDiedError):  # its answer will not come
+                worker.ask(request)
+
+    def _receive(
+        self, workers: Sequence[_Worker], request: _Request, targets: Sequence[NDArray]
+    ) -> None:
+        """Write the workers' answers into arrays ``[num_envs, ...]``; replace those that died."""
+        for worker in workers:
+            try:
+                answer = worker.answer(request.command)
+            except _WorkerDiedError as death:
+                answer = self._from_another(worker, request, death)
+            for target, share in zip(targets, answer, strict=True):
+                target[worker.rows] = share
+
+    def _from_another(
+        self, worker: _Worker, request: _Request, death: _WorkerDiedError
+    ) -> list[NDArray]:
+        """What the worker would have answered, from one that takes its place."""
+        self._deaths += 1
+        where = f"in step {self._steps} after the reset" if self._steps else "in the reset"
+        what = f"A process that steps {worker.program.env_id} {death} {where}"
+        seeds = request.numbers if request.command == pipes.RESET else self._running.seeds
+        if (seeds[worker.rows] == NO_SEED).any():
+            raise EnvError(
+                f"{what}. It cannot be replaced: not all of its episodes were started with a seed, "
+                "and no other can repeat them. Give seeds to every reset, and as next seeds."
+            ) from death
+        if self._deaths > MOST_DEATHS:
+            raise EnvError(f"{what}. {MOST_DEATHS} others were replaced before it.") from death
+        if self._deaths == 1:
+            warnings.warn(
+                f"{what}. Another one has to take its place; it repeats the episodes under way.",
+                stacklevel=4,
+            )
+        try:
+            worker.start_again()
+            if request.command == pipes.STEP:
+                self._bring_back(worker)
+            worker.ask(request)
+            return worker.answer(request.command)
+        except _WorkerDiedError as again:
+            hint = ""
+            if "SIGKILL" in str(again):
+                hint = " So does a system that is short of memory: step fewer environments at once."
+            raise EnvError(f"{what}; the one in its place {again}, too.{hint}") from again
+
+    def _bring_back(self, worker: _Worker) -> None:
+        """Take the actions of the episodes under way again.
+
+        Raises:
+            EnvError: if that leads elsewhere.
+        """
+        rows, running = worker.rows, self._running
+        lengths, actions = running.lengths[rows], running.actions(rows)
+        everyone = np.ones(len(lengths), bool)
+        (obs,) = worker.call(pipes.RESET, running.seeds[rows], everyone)
+        returns, done = np.zeros(len(lengths)), ~everyone
+        for t in range(actions.shape[1]):
+            active = t < lengths
+            _expect_repeated(not done[active].any(), worker)
+            obs, reward, terminated, truncated = worker.call(pipes.STEP, actions[:, t], active)
+            returns += reward
+            done |= terminated | truncated
+        now, before = (obs, returns, done), (self._obs, running.returns, running.done)
+        for found, known in zip(now, before, strict=True):
+            _expect_repeated(found.tobytes() == known[rows].tobytes(), worker)
 
     def close_extras(self) -> None:
         """End the workers."""
-        for _, worker in self._workers:
+        for worker in self._workers:
             worker.kill()
+        for worker in self._workers:
             worker.wait()
-            for pipe in (worker.stdin, worker.stdout):
-                assert pipe is not None
-                pipe.close()
         self._own.close()
 
     def __del__(self) -> None:
-        if not self.closed and hasattr(self, "_workers"):
+        if not self.closed and hasattr(self, "_own"):
             self.close()
 
 
@@ -104,32 +205,168 @@ def take_step(envs: SequentialVectorEnv, numbers: NDArray[np.int64]) -> tuple[ND
     return envs.step(numbers)[:4]
 
 
-def _start_worker(spec: EnvSpec, num_envs: int) -> subprocess.Popen[bytes]:
-    path, last = _worker_path(spec)
-    return subprocess.Popen(
-        [sys.executable, "-P", "-c", WORKER, spec.to_json(), str(num_envs), *last],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        bufsize=0,
-        start_new_session=True,  # Ctrl-C is for the caller, who decides when to stop
-        env=os.environ | {"PYTHONPATH": os.pathsep.join(path)},
-    )
+def fate(status: int) -> str:
+    """How a process ended, in words, from its ``Popen.returncode``."""
+    if status < 0:
+        known = {int(s): s.name for s in signal.Signals}
+        return f"was killed ({known.get(-status, f'signal {-status}')})"
+    return f"ended unexpectedly (status {status})"
 
 
-def _worker_path(spec: EnvSpec) -> tuple[list[str], list[str]]:
-    """Where a worker finds modules: as the caller does, but not in the current folder.
+def _expect_repeated(condition: bool, worker: _Worker) -> None:
+    if not condition:
+        raise EnvError(
+            f"A process that steps {worker.program.env_id} has died and cannot be replaced: the "
+            "same seeds and actions have led elsewhere. This environment's reset does not "
+            "seed all the random numbers that it draws, or it depends on something else."
+        )
 
-    A file there could have the name of any module that is imported on the way. Only if this package
-    or the environment itself comes from the current folder, that is searched after all the others.
 
-    Returns:
-        the folders to begin with, and those to add when Python has started.
+class _WorkerDiedError(Exception):
+    """A worker is no more; the message is its fate."""
+
+
+@dataclass(frozen=True)
+class _Request:
+    """What every row is to do.
+
+    Attributes:
+        command: RESET or STEP.
+        numbers: each row's action, or where it is being reset its seed, ``[num_envs]``.
+        active: which rows, ``[num_envs]``.
     """
-    here = Path.cwd()
-    path = [p for p in sys.path if p and Path(p).resolve() != here]
-    wrappers = [w.entry_point for w in spec.additional_wrappers]
-    names = [__name__, str(spec.entry_point), *wrappers]
-    return path, [str(here)] if any(_comes_from(here, name) for name in names) else []
+
+    command: bytes
+    numbers: NDArray[np.int64]
+    active: NDArray[np.bool_]
+
+
+class _Worker:
+    """A process that steps some of the rows.
+
+    Args:
+        program: that it runs.
+        rows: which of the environment's.
+        like: arrays of the types and shapes of its answers to STEP; RESET has the first one.
+    """
+
+    def __init__(self, program: _Program, rows: slice, like: Sequence[NDArray]) -> None:
+        self.program, self.rows, self._like = program, rows, like
+        self._process = program.start(len(like[0]))
+
+    def start_again(self) -> None:
+        """A new process, which knows nothing yet."""
+        self.wait()
+        self._process = self.program.start(len(self._like[0]))
+
+    def ask(self, request: _Request) -> None:
+        """Send what its rows are to do."""
+        self._send(request.command, request.numbers[self.rows], request.active[self.rows])
+
+    def _send(self, command: bytes, numbers: NDArray, active: NDArray) -> None:
+        assert self._process.stdin is not None
+        try:
+            pipes.write(self._process.stdin, command + numbers.tobytes() + active.tobytes())
+        except BrokenPipeError:
+            raise self._death() from None
+
+    def answer(self, command: bytes) -> list[NDArray]:
+        """What came of it: observations, and for STEP rewards, terminations, truncations.
+
+        Raises:
+            EnvError: if the environment raised an exception.
+            _WorkerDiedError: without a whole answer.
+        """
+        pipe = self._process.stdout
+        assert pipe is not None
+        pipes.wait_awake(pipe)
+        while not pipes.has_something(pipe, MILLISECONDS_BETWEEN_LOOKS):
+            if self._process.poll() is not None:  # and yet a child of its own holds the pipe
+                raise self._death()
+        try:
+            if pipes.read(pipe, 1) == pipes.DONE:
+                return pipes.read_arrays(pipe, self._like[: 1 if command == pipes.RESET else None])
+            (length,) = pipes.read_arrays(pipe, [np.zeros(1, np.int64)])
+            raise EnvError(pipes.read(pipe, int(length[0])).decode())
+        except EOFError:
+            raise self._death() from None
+
+    def call(self, command: bytes, numbers: NDArray, active: NDArray) -> list[NDArray]:
+        """The answer to what its own rows are to do, ``[M]``."""
+        self._send(command, numbers, active)
+        return self.answer(command)
+
+    def _death(self) -> _WorkerDiedError:
+        return _WorkerDiedError(fate(self._process.wait()))
+
+    def kill(self) -> None:
+        """End it, if it has not ended."""
+        self._process.kill()
+
+    def wait(self) -> None:
+        """Until it has ended; nothing of it is left."""
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            assert pipe is not None
+            pipe.close()
+
+
+@dataclass(frozen=True)
+class _Program:
+    """How workers are started: at any time as the first one was.
+
+    Attributes:
+        env_id: of the environment that they step.
+        spec: that describes it.
+        path: where it finds modules to begin with.
+        last: folders that are searched after those.
+    """
+
+    env_id: str
+    spec: str
+    path: str
+    last: Sequence[str]
+
+    @classmethod
+    def of(cls, spec: EnvSpec) -> _Program:
+        """The program for an environment.
+
+        It finds modules as the caller does, but not in the current folder: a file there could have
+        the name of any module that is imported on the way. Only if this package or the environment
+        itself comes from the current folder, that is searched after all the others.
+        """
+        try:
+            here = Path.cwd()
+        except FileNotFoundError:  # it was removed; nothing can come from there
+            absolute = [p for p in sys.path if os.path.isabs(p)]
+            return cls(spec.id, spec.to_json(), os.pathsep.join(absolute), [])
+        path = [p for p in sys.path if p and Path(p).resolve() != here]
+        wrappers = [w.entry_point for w in spec.additional_wrappers]
+        names = [__name__, str(spec.entry_point), *wrappers]
+        last = [str(here)] if any(_comes_from(here, name) for name in names) else []
+        return cls(spec.id, spec.to_json(), os.pathsep.join(path), last)
+
+    def start(self, num_envs: int) -> subprocess.Popen[bytes]:
+        """A process with so many rows.
+
+        Raises:
+            EnvError: if the system gives none.
+        """
+        try:
+            return subprocess.Popen(
+                [sys.executable, "-P", "-c", PROGRAM, self.spec, str(num_envs), *self.last],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL if sys.__stderr__ is None else None,
+                bufsize=0,
+                start_new_session=True,  # Ctrl-C is for the caller, who decides when to stop
+                env=os.environ | {"PYTHONPATH": self.path},
+            )
+        except OSError as error:
+            raise EnvError(
+                f"Expected to start a process that steps {self.env_id}; the system refused: "
+                f"{error.strerror}. Step fewer environments at once, or end other programs."
+            ) from error
 
 
 def _comes_from(folder: Path, name: str) -> bool:
@@ -137,49 +374,3 @@ def _comes_from(folder: Path, name: str) -> bool:
     top = sys.modules.get(name.partition(":")[0].partition(".")[0])
     places = getattr(top, "__path__", None) or [getattr(top, "__file__", None) or ""]
     return any(Path(place).resolve().parent == folder for place in places)
-
-
-def _send(
-    worker: subprocess.Popen[bytes], command: bytes, numbers: NDArray, active: NDArray
-) -> None:
-    assert worker.stdin is not None
-    with contextlib.suppress(BrokenPipeError):  # _receive reads its last words
-        worker.stdin.write(command + numbers.tobytes() + active.tobytes())
-
-
-def _receive(worker: subprocess.Popen[bytes], targets: tuple[NDArray, ...]) -> None:
-    """Read a reply into the arrays."""
-    pipe = worker.stdout
-    assert pipe is not None
-    wait_awake(pipe)
-    status = pipe.read(1)
-    if status == FAILED:
-        length = int(read_array(pipe, np.dtype(np.int64), (1,))[0])
-        raise RuntimeError(f"An environment worker failed:\n{pipe.read(length).decode()}")
-    if status != DONE:
-        raise RuntimeError("An environment worker ended unexpectedly; its messages are above.")
-    for target in targets:
-        target[...] = read_array(pipe, target.dtype, target.shape)
-
-
-def wait_awake(pipe: IO[bytes]) -> None:
-    """Poll for a while before the coming read blocks: waking a sleeper takes longer than a step."""
-    if not hasattr(select, "poll"):
-        return
-    poll = select.poll()
-    poll.register(pipe, select.POLLIN)
-    give_up = time.perf_counter() + SPIN_SECONDS
-    while not poll.poll(0) and time.perf_counter() < give_up:
-        pass
-
-
-def read_array(pipe: IO[bytes], dtype: np.dtype, shape: tuple[int, ...]) -> NDArray:
-    """Read an array sent as its bytes; ``EOFError`` when the sender is gone."""
-    size = dtype.itemsize * int(np.prod(shape))
-    data = bytearray()
-    while len(data) < size:
-        part = pipe.read(size - len(data))
-        if not part:
-            raise EOFError("The other side of an environment worker's pipe closed.")
-        data += part
-    return np.frombuffer(data, dtype).reshape(shape)

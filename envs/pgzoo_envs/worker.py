@@ -6,6 +6,8 @@ standard output.
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
 import os
 import sys
 import traceback
@@ -16,44 +18,47 @@ import numpy as np
 from gymnasium.envs.registration import EnvSpec
 from numpy.typing import NDArray
 
+from pgzoo_envs import pipes
 from pgzoo_envs.base import seed_or_none
-from pgzoo_envs.processes import DONE, FAILED, RESET, read_array, take_step, wait_awake
+from pgzoo_envs.errors import EnvError
+from pgzoo_envs.processes import take_step
 from pgzoo_envs.sequential import SequentialVectorEnv, make_single
 
 
 def _serve(envs: SequentialVectorEnv, requests: IO[bytes], replies: IO[bytes]) -> None:
     """Answer requests until the caller goes away."""
-    n = envs.num_envs
+    like = np.zeros(envs.num_envs, np.int64), np.zeros(envs.num_envs, bool)
     arrays: tuple[NDArray, ...]
     while command := _next_command(requests):
-        numbers = read_array(requests, np.dtype(np.int64), (n,))
-        active = read_array(requests, np.dtype(bool), (n,))
-        if command == RESET:
+        numbers, active = pipes.read_arrays(requests, like)
+        if command == pipes.RESET:
             arrays = envs.reset(seed=[seed_or_none(s) for s in numbers.tolist()])[:1]
         else:
             if not np.array_equal(active, envs.active):
                 envs.active = active
             arrays = take_step(envs, numbers)
-        replies.write(DONE + b"".join(a.tobytes() for a in arrays))
-        replies.flush()
+        pipes.write(replies, pipes.DONE + b"".join(a.tobytes() for a in arrays))
 
 
 def _next_command(requests: IO[bytes]) -> bytes:
-    wait_awake(requests)
+    pipes.wait_awake(requests)
     return requests.read(1)
 
 
 def main() -> None:
     """Make the environments and serve until the caller goes away."""
+    faulthandler.enable()  # the last words of one that crashes
     spec = EnvSpec.from_json(sys.argv[1])
-    replies = os.fdopen(os.dup(1), "wb")
+    replies = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)  # what an environment prints must not enter the protocol
     try:
         envs = SequentialVectorEnv(partial(make_single, spec), int(sys.argv[2]))
         _serve(envs, os.fdopen(0, "rb", buffering=0), replies)
     except (EOFError, BrokenPipeError):
         pass
-    except Exception:
-        text = traceback.format_exc().encode()
-        replies.write(FAILED + np.array([len(text)], np.int64).tobytes() + text)
-        replies.flush()
+    except Exception as error:
+        text = str(error) if isinstance(error, EnvError) else traceback.format_exc()
+        data = text.encode(errors="backslashreplace")
+        with contextlib.suppress(BrokenPipeError):
+            size = np.array([len(data)], np.int64).tobytes()
+            pipes.write(replies, pipes.FAILED + size + data)

@@ -11,7 +11,6 @@ import contextlib
 import os
 import pickle
 import queue
-import signal
 import subprocess
 import sys
 import threading
@@ -23,6 +22,7 @@ from typing import Any
 
 import cloudpickle
 from pgzoo_envs import available_processors
+from pgzoo_envs.processes import fate
 
 from pgzoo.errors import UsageError
 from pgzoo.learning.loop import TrainingInterrupted
@@ -215,10 +215,7 @@ class _Worker:
 
     def fate(self) -> str:
         """How it ended, in words."""
-        code = self._process.wait()
-        if code < 0:
-            return f"was killed ({signal.Signals(-code).name})"
-        return f"ended unexpectedly (status {code})"
+        return fate(self._process.wait())
 
 
 Inbox = queue.SimpleQueue[tuple[_Worker, ShardReport | Ended | None]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from pgzoo_envs.errors import EnvError
@@ -41,7 +41,7 @@ class TrainingInterrupted(KeyboardInterrupt):
 
 
 class TrainingStoppedError(UsageError):
-    """What a user gave failed in mid-training: the state is saved and the run can be resumed.
+    """Agent or environment failed in mid-training: the state is saved and the run can be resumed.
 
     Args:
         what: failed, and where it is saved.
@@ -82,7 +82,7 @@ def run_training(
 
     Raises:
         TrainingInterrupted: on Ctrl-C, after saving.
-        TrainingStoppedError: if the agent fails after the first iteration, after saving.
+        TrainingStoppedError: if agent or environment fail after the first iteration, after saving.
         UsageError: for a damaged run folder, or a full disk.
     """
     finished = folder.summary()
@@ -95,7 +95,7 @@ def run_training(
             state, clock = _train(trainer, folder, state, callback, seeds)
             if state.running:
                 return None
-            summary = _summary(trainer, state, clock.seconds())
+            summary = _summary(trainer, folder, state, clock.seconds())
             folder.write_summary(summary)
             config, known = trainer.config, state.to_json()
             figures = run_figures(config, read_lines(folder, known)) if draw else {}
@@ -194,10 +194,16 @@ def _iterate(
         if state.iteration == 0:  # nothing is lost that could be gone on with
             raise
         seeds = [state.replicas[i].seed for i in state.running]
-        raise TrainingStoppedError(
-            f"{error}\nThis was in iteration {state.iteration}, seed{'s' * (len(seeds) > 1)} "
-            f"{ranges(seeds)}. Everything before it is saved in {folder.path}."
-        ) from error
+        raise _stopped(error, f"iteration {state.iteration}", seeds, folder) from error
+
+
+def _stopped(
+    error: Exception, where: str, seeds: Sequence[int], folder: RunFolder
+) -> TrainingStoppedError:
+    return TrainingStoppedError(
+        f"{error}\nThis was in {where}, seed{'s' * (len(seeds) > 1)} {ranges(seeds)}. Everything "
+        f"before it is saved in {folder.path}."
+    )
 
 
 def run_figures(config: RunConfig, lines: Iterable[Mapping[str, Any]]) -> dict[str, bytes]:
@@ -234,7 +240,9 @@ def _metrics_lines(trainer: Trainer, iteration: Iteration) -> list[dict[str, Any
     ]
 
 
-def _summary(trainer: Trainer, state: TrainState, seconds: float) -> dict[str, Any]:
+def _summary(
+    trainer: Trainer, folder: RunFolder, state: TrainState, seconds: float
+) -> dict[str, Any]:
     """Evaluate the trained policies and put the run's results together."""
     config = trainer.config
     alive = [i for i, r in enumerate(state.replicas) if r.failed is None]
@@ -245,6 +253,8 @@ def _summary(trainer: Trainer, state: TrainState, seconds: float) -> dict[str, A
         seeds = [config.seeds[i] for i in alive]
         try:
             found = evaluate(collector, trainer.networks.policy, theta, seeds)
+        except EnvError as error:
+            raise _stopped(error, "the evaluation after training", seeds, folder) from error
         finally:
             collector.close()
         for i, row in zip(alive, found, strict=True):

@@ -286,7 +286,7 @@ def iterations(path):
 
 @pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 def test_killed_at_any_moment_and_resumed_ends_with_the_same_files():
-    """A few kills here, each after a further checkpoint; `benchmarks/kills.py` does thirty."""
+    """A few kills here, each after a further checkpoint; `benchmarks/kills.py` does a hundred."""
     command = f"run reinforce-baseline {SMALL} --quiet --out".replace("1000", "30000").split()
     program = [sys.executable, "-c", OFTEN]
     subprocess.run([*program, *command, "whole"], check=True)

@@ -86,6 +86,10 @@ def good(t):
 
 def bad(t):
     raise KeyError("lost")
+
+def ends(t):
+    import os
+    os._exit(3)
 """
 
 
@@ -115,6 +119,16 @@ def test_what_is_wrong_comes_back_in_the_same_words(tmp_path):
     (tmp_path / "mine.py").write_text(ESTIMATORS + "\n")
     with pytest.raises(UsageError, match="its source has changed since"):
         local.train_all([good], lambda *_: None)
+
+
+def test_a_function_that_ends_its_process(tmp_path):
+    (tmp_path / "mine.py").write_text(ESTIMATORS)
+    (shard,) = of_file(f"{tmp_path}/mine.py:ends", tmp_path / "parts")
+    with (
+        pytest.warns(UserWarning, match=r"mine.py:ends, seeds 0, 1, ended .*status 3\)\. Another"),
+        pytest.raises(UsageError, match=r"status 3\), 2 times in all.*the same call goes on"),
+    ):
+        local.train_all([shard], lambda *_: None)
 
 
 def test_a_function_that_cannot_travel(tmp_path):
