@@ -13,7 +13,7 @@ from typing import Any
 from tests.fuzz import folders
 from tests.fuzz.child import Outcome
 
-TIMED = ("wall_seconds", "steps_per_second", "digest", "times_sha256", "times")
+TIMED = ("wall_seconds", "steps_per_second", "digest", "times_digest")
 SECONDS = re.compile(r"\d[\d,.]*(?= (?:s|ms|kB|minutes?|seconds?|steps? per second|steps/s)\b)")
 LAB = ("--estimator", "reinforce", "--estimates", "2", "--trajectories", "4", "--out", "new")
 
