@@ -19,7 +19,7 @@ import click
 from pgzoo.records.run_folder import RunFolder
 
 PGZOO = [sys.executable, "-m", "pgzoo"]
-TIMES = ("wall_seconds", "steps_per_second")
+TIMES = ("wall_seconds", "steps_per_second", "times_digest", "digest")
 
 
 def final_state(folder: Path) -> tuple[Any, ...]:

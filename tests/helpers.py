@@ -1,6 +1,7 @@
 """Small agents, models and batches that several test files use."""
 
 import dataclasses
+import json
 
 import torch
 
@@ -9,6 +10,7 @@ from pgzoo.options import flat, options_of
 from pgzoo.policies.model import Model
 from pgzoo.policies.networks import MLP
 from pgzoo.records.config import RunConfig
+from pgzoo.records.schema import signed
 from pgzoo.sampling.batch import of_actions
 from pgzoo.sampling.trajectories import Trajectories
 
@@ -119,3 +121,10 @@ def make_config(agent="reinforce-baseline", env="CartPole-v1", seeds=(0, 1), **o
     wanted = {k: v for k, v in wanted.items() if v is not None}
     chosen = flat(agent_class(agent).for_env(env, run["policy_kind"], **wanted))
     return RunConfig(agent, env, seeds=tuple(seeds), device="cpu", hyperparameters=chosen, **run)
+
+
+def signed_again(path, **changes):
+    """Edit a JSON file as somebody would who means harm: its digest fits. ``...`` takes away."""
+    data = json.loads(path.read_text()) | changes
+    data = {k: v for k, v in data.items() if v is not ... and k != "digest"}
+    path.write_text(json.dumps(signed(data)))

@@ -22,7 +22,7 @@ from pgzoo.records.checkpoint import foreign
 from pgzoo.records.config import RunConfig
 from pgzoo.records.files import damaged
 from pgzoo.records.run_folder import CHECKPOINT, CONFIG, RunFolder
-from pgzoo.records.schema import expect
+from pgzoo.records.schema import expect, in_short
 
 
 def stored_config(folder: RunFolder) -> RunConfig:
@@ -56,7 +56,7 @@ def stored_agent(config: RunConfig, path: Path) -> Agent:
         own = config.agent in AGENTS and config.estimator_sha256 is not None
         expect(not own, "estimator_sha256", f"null for {config.agent}", config.estimator_sha256)
     except (UsageError, ValueError) as error:
-        raise damaged(path, str(error).rstrip(".")) from error
+        raise damaged(path, in_short(error).rstrip(".")) from error
     return agent
 
 

@@ -24,10 +24,9 @@ from pgzoo.records import files
 from pgzoo.records.config import FORMAT, RunConfig, check_format
 from pgzoo.records.files import damaged
 from pgzoo.records.intervals import WINDOW
-from pgzoo.records.schema import Header, Replica, State, brief, conform, expect, quoted
+from pgzoo.records.schema import Header, Replica, State, brief, conform, expect, in_short, quoted
 
 KEY = "pgzoo"
-LONGEST_REASON = 200
 NO_METRICS = hashlib.sha256().hexdigest()
 """The digest of a ``metrics.csv`` that has nothing yet."""
 MATRICES = ("values", "mean", "square", "count")
@@ -83,7 +82,7 @@ def unpack(
     try:
         found = files.parse_json(_header(content)["__metadata__"][KEY])
     except unreadable as error:
-        raise damaged(path, f"it has no header that pgzoo wrote ({_brief(error)})") from error
+        raise damaged(path, f"it has no header that pgzoo wrote ({in_short(error)})") from error
     if isinstance(found, dict):
         check_format(found, path)
     try:
@@ -95,7 +94,7 @@ def unpack(
         if not isinstance(state, dict):
             raise ValueError("its state is no JSON object")
     except unreadable as error:
-        raise damaged(path, _brief(error)) from error
+        raise damaged(path, in_short(error)) from error
     if header.run != config.digest():
         raise foreign(path, "it was written with another configuration than config.json holds")
     return tensors, state
@@ -104,12 +103,6 @@ def unpack(
 def _header(content: bytes) -> Any:
     length = int.from_bytes(content[:8], "little")
     return files.parse_json(content[8 : 8 + length])
-
-
-def _brief(error: Exception) -> str:
-    """What a library says of a stranger's file, on a line of its own and no longer than that."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} …"
 
 
 def _digest(tensors: Mapping[str, Tensor], text: str) -> str:

@@ -20,6 +20,7 @@ from msgspec import Meta, Struct
 
 WHOLE, FINITE = 2**63 - 1, sys.float_info.max
 MOST_SEEDS = 10_000
+LONGEST_REASON = 400
 POLICY_KINDS = ("mlp", "linear", "tabular")
 # Control characters, halves of surrogate pairs, and what turns the direction of writing.
 CONTROL = r"\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff"
@@ -162,6 +163,12 @@ def expect(condition: bool, name: str, expected: str, got: Any) -> None:
     """Raise a ``ValueError`` in the words of ``conform`` unless a condition holds."""
     if not condition:
         raise ValueError(f"expected {quoted(name)} to be {expected}; got {brief(got)}")
+
+
+def in_short(error: Exception) -> str:
+    """What others say of a stranger's file, on one line and no longer than that."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]} …"
 
 
 def digest_of(data: Any) -> str:

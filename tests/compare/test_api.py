@@ -14,6 +14,7 @@ from pgzoo.learning import shards as shards_module
 from pgzoo.learning.loop import TrainingInterrupted
 from pgzoo.learning.shards import train_shard
 from tests.compare.comparing import ROUGH, SMALL, compare
+from tests.helpers import signed_again
 
 pytestmark = pytest.mark.usefixtures("small_comparisons")
 
@@ -181,9 +182,8 @@ def test_another_question_is_refused():
 def test_runs_of_another_version_or_budget_are_taken_when_asked(trained):
     compare(out="other", seeds=2)
     for config in Path("other").glob("runs/*/config.json"):
-        data = json.loads(config.read_text())
-        data["versions"]["pgzoo"] = "0.0.9"
-        config.write_text(json.dumps(data))
+        versions = json.loads(config.read_text())["versions"] | {"pgzoo": "0.0.9"}
+        signed_again(config, versions=versions)
     trained.clear()
     found = compare(seeds=2, reuse=["other"])
     assert trained
@@ -225,7 +225,7 @@ def test_half_written_and_damaged_runs_are_skipped_and_counted(trained):
     assert "skipped 1 runs that are not complete" in notes
     assert "skipped other/foreign: " in notes
     assert "skipped other/no-json: " in notes
-    assert f"{two} is damaged: its metrics end after" in notes
+    assert f"{two / 'metrics.csv'} is damaged: the checkpoint expects at least" in notes
 
 
 def test_a_run_that_is_named_itself_must_be_of_use():

@@ -1,7 +1,6 @@
 """From run folders to outcomes, figures and tables."""
 
 import dataclasses
-import json
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ import pgzoo
 from pgzoo.cli import main
 from pgzoo.compare.from_runs import labels_of, outcomes_of
 from pgzoo.learning.run import load
+from pgzoo.records.run_folder import RunFolder
 
 SMALL = {"steps": 600, "episodes": 4, "hidden": (4,), "progress": False}
 
@@ -92,7 +92,7 @@ def test_a_failed_seed_has_no_return(runs, tmp_path):
             (tmp_path / file.name).write_bytes(file.read_bytes())
     summary = run.summary | {"eval_mean": [None, 9.0], "eval_standard_error": [None, 1.0]}
     summary |= {"eval_std": [None, 1.0], "failed": ["lost", None]}
-    (tmp_path / "summary.json").write_text(json.dumps(summary))
+    RunFolder.open(tmp_path).write_summary(summary)
     (outcome,) = outcomes_of([load(tmp_path)])
     assert np.isnan(outcome.returns[0])
     assert outcome.failed == ("lost", None)

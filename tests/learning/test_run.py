@@ -12,6 +12,7 @@ import torch
 import pgzoo
 from pgzoo.learning import progress as progress_module
 from pgzoo.learning.progress import display
+from tests.helpers import signed_again
 
 mpl.use("Agg")
 SMALL = {
@@ -204,11 +205,16 @@ def test_runs_of_a_function_go_on_with_that_function_alone(tmp_path):
 def test_hyperparameters_of_another_version_are_explained(tmp_path):
     run = train(out=tmp_path / "run", callback=lambda r: True)
     path = run.path / "config.json"
-    data = json.loads(path.read_text())
-    data["hyperparameters"]["colour"] = 1
-    path.write_text(json.dumps(data))
-    with pytest.raises(pgzoo.UsageError, match=r"Unknown option `colour`|configuration"):
-        pgzoo.load(run.path).resume()
+    options = json.loads(path.read_text())["hyperparameters"]
+    for changed, message in (
+        (options | {"colour": 1}, "Unknown option `colour`"),
+        (options | {"learning_rate": -1}, "Expected `learning_rate` above 0"),
+        (options | {"learning_rate": "x" * 5000}, "Expected `learning_rate` to be a number"),
+        ({k: v for k, v in options.items() if k != "gamma"}, 'the option "gamma" is missing'),
+    ):
+        signed_again(path, hyperparameters=changed)
+        with pytest.raises(pgzoo.UsageError, match=rf"config\.json is damaged: {message}"):
+            pgzoo.load(run.path)
 
 
 def test_a_run_trained_on_cuda_is_evaluated_and_resumed_without(tmp_path, monkeypatch):

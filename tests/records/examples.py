@@ -2,12 +2,10 @@
 
 import dataclasses
 import hashlib
-import json
 
 import torch
 
 from pgzoo.records.config import RunConfig
-from pgzoo.records.schema import signed
 
 HYPERPARAMETERS = {
     "steps": 1000,
@@ -104,10 +102,3 @@ def state(**changes):
         "metrics_size": len(content),
         "metrics_digest": hashlib.sha256(content).hexdigest(),
     } | changes
-
-
-def signed_again(path, **changes):
-    """Edit a JSON file as somebody would who means harm: its digest fits. ``...`` takes away."""
-    data = json.loads(path.read_text()) | changes
-    data = {k: v for k, v in data.items() if v is not ... and k != "digest"}
-    path.write_text(json.dumps(signed(data)))

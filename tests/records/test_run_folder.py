@@ -12,6 +12,7 @@ from pgzoo.records import checkpoint
 from pgzoo.records import config as config_module
 from pgzoo.records.run_folder import RunFolder
 from pgzoo.records.times_file import read_times, write_times
+from tests.helpers import signed_again
 from tests.records.examples import (
     CONFIG,
     SUMMARY,
@@ -21,7 +22,6 @@ from tests.records.examples import (
     named,
     parameters,
     replica,
-    signed_again,
     state,
 )
 
