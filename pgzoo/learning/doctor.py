@@ -387,7 +387,9 @@ def _examine_checkpoint(
     loaded = chart.attempt(CHECKPOINT, (*use, "metrics"), folder.load_checkpoint)
     if loaded is None:
         return None
-    state = TrainState.from_checkpoint(*loaded, "cpu")
+    state = chart.attempt(CHECKPOINT, use, lambda: TrainState.from_checkpoint(*loaded, "cpu"))
+    if state is None:
+        return None
     fits = network is None or _is_of(chart, folder, Networks(network), use)
     if fits and trainer is not None:
         fits = _is_of(chart, folder, trainer.networks, ("state",))
