@@ -37,6 +37,7 @@ from pgzoo.records import files
 from pgzoo.records.config import LIBRARIES, RunConfig
 from pgzoo.records.event_files import whole_until
 from pgzoo.records.metrics_file import Columns, read_metrics
+from pgzoo.records.printable import printable
 from pgzoo.records.run_folder import (
     CHECKPOINT,
     CONFIG,
@@ -143,7 +144,7 @@ class Diagnosis:
             f"{v.action}: {words[v.possible]}" + (f", {v.reason}" if v.reason else "")
             for v in self.verdicts
         ]
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
     __repr__ = __str__
 

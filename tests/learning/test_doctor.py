@@ -5,6 +5,7 @@ import os
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace as Namespace
 
 import hypothesis.strategies as st
 import pytest
@@ -417,3 +418,22 @@ def test_what_is_no_run_is_named(runs, tmp_path):
     ):
         with pytest.raises(pgzoo.UsageError, match=words):
             pgzoo.doctor(path)
+
+
+def test_a_full_disk_is_seen_before_training_finds_it(copied, monkeypatch):
+    run = copied("part")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Namespace(free=100))
+    verdicts = {v.action: v for v in pgzoo.doctor(run).verdicts}
+    assert not verdicts["resume"].possible
+    assert "make room" in verdicts["resume"].reason
+    assert verdicts["evaluate"].possible
+
+
+def test_a_diagnosis_in_words_shows_and_does_nothing(copied):
+    run = copied("whole")
+    DAMAGE["foreign file"](run)
+    edit("config.json", lambda c: c["versions"].update(torch="2 \u200f"))(run)
+    said = str(pgzoo.doctor(run))
+    assert "\x1b" not in said
+    assert "\u200f" not in said
+    assert "\\u200f" in said
