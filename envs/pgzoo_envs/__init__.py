@@ -186,9 +186,15 @@ def _discretiser(env_id: str) -> Discretiser:
 
 
 def _spec(env_id: str, max_episode_steps: int | None) -> EnvSpec:
+    """A copy of what is registered; no module is imported for it, whatever the id says."""
+    if ":" in env_id and env_id not in gym.registry:
+        raise EnvError(
+            f"Expected an environment that is registered, got {env_id!r}, which names a module, "
+            "too. Import the module that registers it, and give the id alone."
+        )
     try:
         spec = copy.deepcopy(gym.spec(env_id))
-    except gym.error.Error as error:
+    except (gym.error.Error, ValueError) as error:  # a version of thousands of digits
         lower = {name.lower(): name for name in gym.registry}
         near = difflib.get_close_matches(env_id.lower(), lower, n=3, cutoff=0.5)
         hint = f"Did you mean {' or '.join(lower[n] for n in near)}?" if near else ""
@@ -196,8 +202,6 @@ def _spec(env_id: str, max_episode_steps: int | None) -> EnvSpec:
             f"Unknown environment {env_id!r}. {hint or error} "
             "gymnasium.pprint_registry() names all."
         ) from error
-    except ModuleNotFoundError as error:
-        raise EnvError(f"{env_id!r} names a module that is not installed: {error}") from error
     if max_episode_steps is not None:
         spec.max_episode_steps = max_episode_steps
     return spec

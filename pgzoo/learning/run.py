@@ -465,6 +465,13 @@ class Run:
             )
         kind = agent_of(config, config.agent if agent is None else agent)
         made = build(kind, config.hyperparameters)
+        refers = made.penalty is not None and made.penalty.reference is not None
+        if refers and not self._folder.has_checkpoint:
+            raise UsageError(
+                f"Expected {self.path} to hold the policies of its `reference`, but it has no "
+                "checkpoint yet, and where a run's folder says that they are is not looked up. "
+                "Start the run anew."
+            )
         self.go_on(Trainer(config, made, self._device()), progress, callback)
         return self
 

@@ -195,7 +195,9 @@ def test_describe_tells_what_a_learner_needs():
         ("CartPole", "Did you mean CartPole-v1"),
         ("lunarlander-v3", "Did you mean LunarLander-v3"),
         ("Pendulum-v1", "expected Discrete actions"),
-        ("no_such_module:Env-v0", "not installed|doesn't exist"),
+        ("no_such_module:Env-v0", "Import the module that registers it, and give the id alone"),
+        (".relative:Env-v0", "Import the module"),
+        ("CartPole-v" + "9" * 5000, "Unknown environment"),
         ("qqqqqq", "Unknown environment"),
     ],
 )

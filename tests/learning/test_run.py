@@ -1,6 +1,7 @@
 """The Python API: what a notebook does."""
 
 import json
+import sys
 import types
 
 import matplotlib as mpl
@@ -8,10 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from pgzoo_envs import EnvError
 
 import pgzoo
 from pgzoo.learning import progress as progress_module
 from pgzoo.learning.progress import display
+from pgzoo.records.run_folder import RunFolder
 from tests.helpers import signed_again
 
 mpl.use("Agg")
@@ -227,7 +230,6 @@ def test_a_run_trained_on_cuda_is_evaluated_and_resumed_without(tmp_path, monkey
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
     from pgzoo.learning.trainer import Trainer
-    from pgzoo.records.run_folder import RunFolder
 
     run = run_module.Run(RunFolder.create(tmp_path / "run", config))
     run.go_on(Trainer(config, agent, "cpu"), False, lambda r: r.iteration == 2)
@@ -285,3 +287,70 @@ def test_a_checkpoint_of_another_network_is_refused():
         for use in (run.evaluate, run.policy, run.resume):
             with pytest.raises(pgzoo.UsageError, match=r"checkpoint of .* is damaged"):
                 use()
+
+
+def test_no_folder_has_a_module_imported(tmp_path, monkeypatch):
+    """An id of Gymnasium may name a module, and a stranger's configuration any id."""
+    (tmp_path / "evil_module.py").write_text("raise SystemExit('owned')")
+    monkeypatch.syspath_prepend(tmp_path)
+    run = train(out=tmp_path / "run", callback=lambda r: True)
+    signed_again(run.path / "config.json", env="evil_module:CartPole-v1")
+    checkpoint, path = run.path / "checkpoint.safetensors", run.path
+    checkpoint.unlink()
+    for use in (
+        lambda: pgzoo.load(path).evaluate(2),
+        lambda: pgzoo.load(path).policy(at=0),
+        lambda: pgzoo.load(path).resume(),
+        lambda: pgzoo.measure(run=path),
+        lambda: pgzoo.train("reinforce", **SMALL | {"env": "evil_module:CartPole-v1"}),
+    ):
+        with pytest.raises((pgzoo.UsageError, EnvError)):
+            use()
+    assert "evil_module" not in sys.modules
+
+
+def test_no_folder_has_another_one_read(tmp_path):
+    """Where the reference was is a path in the configuration; what it was is in the checkpoint."""
+    reference = train(out=tmp_path / "reference")
+    options = {"group_size": 2, "kl_coef": 0.1, "callback": lambda r: True}
+    run = train("rloo", out=tmp_path / "run", reference=str(reference.path), **options)
+    reference.path.rename(tmp_path / "elsewhere")
+    run = pgzoo.load(run.path)
+    assert run.resume(progress=False).summary is not None
+    (run.path / "summary.json").unlink()
+    (run.path / "checkpoint.safetensors").unlink()
+    (tmp_path / "elsewhere").rename(reference.path)
+    with pytest.raises(pgzoo.UsageError, match="hold the policies of its `reference`"):
+        pgzoo.load(run.path).resume(progress=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"env_steps": 600}, r'"replicas\[1\]\.finished" to be true'),
+        ({"finished": True}, r'"replicas\[1\]\.finished" to be false'),
+    ],
+)
+def test_a_state_that_no_training_comes_to_is_refused(tmp_path, changes, message):
+    run = train(out=tmp_path / "run", callback=lambda r: True)
+    folder = RunFolder.open(run.path)
+    tensors, state = folder.load_checkpoint()
+    state["replicas"][1] |= changes
+    folder.save_checkpoint(tensors, state)
+    for use in (run.evaluate, run.resume):
+        with pytest.raises(pgzoo.UsageError, match=f"does not belong to this run: .*{message}"):
+            use()
+
+
+@pytest.mark.parametrize("agent", ["ppo", "reinforce"])
+def test_a_state_of_another_agent_is_refused(tmp_path, agent):
+    other = {"ppo": "reinforce", "reinforce": "ppo"}[agent]
+    chosen = {k: v for k, v in SMALL.items() if k != "episodes"}
+    run, foreign = (
+        pgzoo.train(name, out=tmp_path / name, callback=lambda r: True, **chosen)
+        for name in (agent, other)
+    )
+    tensors, state = RunFolder.open(foreign.path).load_checkpoint()
+    RunFolder.open(run.path).save_checkpoint(tensors, state)
+    with pytest.raises(pgzoo.UsageError, match=r'belong to this run: expected "critic" to be'):
+        pgzoo.load(run.path).evaluate(2)
