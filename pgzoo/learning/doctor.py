@@ -291,14 +291,6 @@ def _examine_config(chart: _Chart, folder: RunFolder, config: RunConfig) -> None
 
 def _examine_environment(chart: _Chart, config: RunConfig) -> Network | None:
     part, needed = "environment", ("environment", "picture")
-    if ":" in config.env:
-        chart.note(
-            part,
-            f"{config.env} names a module, which is run when the environment is made; that was not "
-            "tried. Make sure that the module is one you know",
-            unknown=(*needed, "trainer"),
-        )
-        return None
     info = chart.attempt(part, needed, lambda: describe_env(config))
     if info is None:
         return None
@@ -383,6 +375,13 @@ def _examine_checkpoint(
             missing if begun else "there is none yet: training has not begun",
             lacks=("checkpoint", "metrics"),
         )
+        if config.hyperparameters.get("reference") is not None:
+            chart.note(
+                CHECKPOINT,
+                "it would hold the policies of the reference, and where a folder says that they "
+                "are is not looked up: start the run anew",
+                lacks=("state",),
+            )
         return None
 
     loaded = chart.attempt(CHECKPOINT, (*use, "metrics"), folder.load_checkpoint)
