@@ -37,6 +37,7 @@ from pgzoo.records import files
 from pgzoo.records.config import LIBRARIES, RunConfig
 from pgzoo.records.event_files import whole_until
 from pgzoo.records.metrics_file import Columns, read_metrics
+from pgzoo.records.printable import printable
 from pgzoo.records.run_folder import (
     CHECKPOINT,
     CONFIG,
@@ -143,7 +144,7 @@ class Diagnosis:
             f"{v.action}: {words[v.possible]}" + (f", {v.reason}" if v.reason else "")
             for v in self.verdicts
         ]
-        return "\n".join(lines)
+        return printable("\n".join(lines))
 
     __repr__ = __str__
 
@@ -290,14 +291,6 @@ def _examine_config(chart: _Chart, folder: RunFolder, config: RunConfig) -> None
 
 def _examine_environment(chart: _Chart, config: RunConfig) -> Network | None:
     part, needed = "environment", ("environment", "picture")
-    if ":" in config.env:
-        chart.note(
-            part,
-            f"{config.env} names a module, which is run when the environment is made; that was not "
-            "tried. Make sure that the module is one you know",
-            unknown=(*needed, "trainer"),
-        )
-        return None
     info = chart.attempt(part, needed, lambda: describe_env(config))
     if info is None:
         return None
@@ -382,12 +375,21 @@ def _examine_checkpoint(
             missing if begun else "there is none yet: training has not begun",
             lacks=("checkpoint", "metrics"),
         )
+        if config.hyperparameters.get("reference") is not None:
+            chart.note(
+                CHECKPOINT,
+                "it would hold the policies of the reference, and where a folder says that they "
+                "are is not looked up: start the run anew",
+                lacks=("state",),
+            )
         return None
 
     loaded = chart.attempt(CHECKPOINT, (*use, "metrics"), folder.load_checkpoint)
     if loaded is None:
         return None
-    state = TrainState.from_checkpoint(*loaded, "cpu")
+    state = chart.attempt(CHECKPOINT, use, lambda: TrainState.from_checkpoint(*loaded, "cpu"))
+    if state is None:
+        return None
     fits = network is None or _is_of(chart, folder, Networks(network), use)
     if fits and trainer is not None:
         fits = _is_of(chart, folder, trainer.networks, ("state",))

@@ -15,7 +15,7 @@ SUSPECT = re.compile(r"[^\x20-\x7e\n\t]")
 HIDDEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 """Categories of Unicode that nobody sees: controls, formats such as overrides of the direction,
 halves of pairs, what is private or not assigned, and separators of lines."""
-MARKS = re.compile(r"[\\`*_{}\[\]()#+\-.!|~]")
+MARKS = re.compile(r"[\\`*_\[\]]|^[#+-]|^\d+\.(?=\s)")
 
 
 def printable(text: str) -> str:
@@ -36,4 +36,4 @@ def _shown(match: re.Match[str]) -> str:
 def in_markdown(text: str) -> str:
     """The text as it is, on one line, where Markdown is read: no link, image or tag of its own."""
     line = " ".join(printable(text).split())
-    return MARKS.sub(r"\\\g<0>", escape(line, quote=False))
+    return MARKS.sub(lambda mark: f"{mark[0][:-1]}\\{mark[0][-1]}", escape(line, quote=False))

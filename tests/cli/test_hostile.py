@@ -12,7 +12,6 @@ from click.testing import CliRunner
 import pgzoo
 from pgzoo.cli import main, print_traceback
 from pgzoo.records.printable import HIDDEN
-from pgzoo.records.run_folder import RunFolder
 from pgzoo.records.schema import signed
 
 ESCAPES = "\x1b]0;owned\x07\x1b[31m"
@@ -119,7 +118,7 @@ def test_a_strangers_version_and_reasons_are_shown_and_not_obeyed(trained):
 @pytest.mark.parametrize("kind", NAMES)
 def test_folders_and_files_of_any_name_are_shown_and_not_obeyed(kind):
     folder = Path(NAMES[kind].replace("/", "_"))
-    file = Path(f"{folder}.py")
+    file = Path(f"{folder}.py" if str(folder).isprintable() else "mine.py")
     file.write_text(ESTIMATOR)
     trained = call("run", "--", f"{file}:psi", *SMALL, "--out", folder)
     assert trained.exit_code == 0, trained.output
@@ -156,14 +155,16 @@ def test_an_exception_of_others_is_shown_and_not_obeyed(capfd):
     assert "\x1b" not in said
 
 
-def test_a_strangers_program_is_not_suggested_to_be_run(trained):
-    run = stranger(trained, Path("run"), agent="theirs.py:psi", estimator_sha256="0" * 64)
-    config = RunFolder(run).config()
-    assert config.agent == "theirs.py:psi"
-    said = call("run", "rloo", "--resume", run).stderr
-    assert "theirs.py:psi" in said
-    assert "read it" in said
-    assert "pgzoo run theirs.py" not in said
+def test_a_strangers_program_is_not_suggested_to_be_run():
+    file = Path("theirs.py")
+    file.write_text(ESTIMATOR)
+    trained = call("run", "theirs.py:psi", *SMALL, "--out", "run")
+    assert "theirs.py" not in trained.stdout.partition("Next:")[2]
+    file.write_text("open('X', 'w')")
+    for result in (call("run", "rloo", "--resume", "run"), call("doctor", "run")):
+        assert "theirs.py" in result.output
+        assert "read it" in result.output
+        assert "pgzoo run theirs.py" not in result.output
 
 
 def test_help_and_errors_call_an_agent_by_a_name_that_shows():

@@ -5,6 +5,7 @@ import os
 import shutil
 from importlib.metadata import version
 from pathlib import Path
+from types import SimpleNamespace as Namespace
 
 import hypothesis.strategies as st
 import pytest
@@ -43,6 +44,12 @@ def runs(tmp_path_factory):
     (folder / "mine.py").write_text(ESTIMATOR)
     own = f"{folder / 'mine.py'}:psi"
     pgzoo.train(own, steps=600, episodes=4, out=folder / "own", **common)
+    refers = {"reference": str(folder / "groups"), "kl_coef": 0.05}
+    referring = folder / "referring"
+    pgzoo.train("rloo", steps=600, episodes=4, group_size=2, out=referring, **common, **refers)
+    for place in referring.iterdir():
+        if place.name != "config.json":
+            shutil.rmtree(place) if place.is_dir() else place.unlink()
     new = pgzoo.load(folder / "part")
     RunFolder.create(folder / "new", new.config)
     return folder
@@ -296,13 +303,13 @@ def test_a_verdict_on_an_interrupted_run_is_what_happens(copied, damage):
     check_verdicts(run)
 
 
-@pytest.mark.parametrize("name", ["new", "groups", "own"])
+@pytest.mark.parametrize("name", ["new", "groups", "own", "referring"])
 @pytest.mark.parametrize(
     "damage", ["none", "config.json empty", "times.csv halved", "foreign file", "another version"]
 )
 def test_a_verdict_on_other_runs_is_what_happens(copied, name, damage):
     run = copied(name)
-    if not (damage.startswith("times") and name == "new"):
+    if not damage.startswith("times") or (run / "times.csv").exists():
         DAMAGE[damage](run)
     check_verdicts(run)
 
@@ -413,7 +420,26 @@ def test_what_is_no_run_is_named(runs, tmp_path):
         (tmp_path, "no config.json"),
         (tmp_path / "comparison", "a comparison"),
         (tmp_path / "lost", "has lost its config.json"),
-        (runs, "holds 6 of them"),
+        (runs, "holds 7 of them"),
     ):
         with pytest.raises(pgzoo.UsageError, match=words):
             pgzoo.doctor(path)
+
+
+def test_a_full_disk_is_seen_before_training_finds_it(copied, monkeypatch):
+    run = copied("part")
+    monkeypatch.setattr(shutil, "disk_usage", lambda path: Namespace(free=100))
+    verdicts = {v.action: v for v in pgzoo.doctor(run).verdicts}
+    assert not verdicts["resume"].possible
+    assert "make room" in verdicts["resume"].reason
+    assert verdicts["evaluate"].possible
+
+
+def test_a_diagnosis_in_words_shows_and_does_nothing(copied):
+    run = copied("whole")
+    DAMAGE["foreign file"](run)
+    edit("config.json", lambda c: c["versions"].update(torch="2 \u200f"))(run)
+    said = str(pgzoo.doctor(run))
+    assert "\x1b" not in said
+    assert "\u200f" not in said
+    assert "\\u200f" in said

@@ -187,7 +187,7 @@ def test_a_whole_dashboard_from_results_that_are_there(tmp_path):
     said = {t: make_ndarray(e[0].tensor_proto)[()] for t, e in tensors(tmp_path, "text").items()}
     assert "solved (mean ≥ 475): 1 of 2 seeds" in said["results"].decode()
     assert "**rloo** on CartPole-v1, mlp policy, 2 seeds (3, 5)" in said["settings"].decode()
-    assert "`hidden=8,8`" in said["settings"].decode()
+    assert "hidden=8,8, none=none" in said["settings"].decode()
 
 
 def test_every_curve_is_described_in_one_sentence_and_there_are_25_at_most():
