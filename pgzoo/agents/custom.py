@@ -43,6 +43,10 @@ RNG = "rng"
 MOST_BYTES = 10_000_000
 
 
+class FunctionError(UsageError):
+    """A user's function raised what is this one's cause."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Custom(Agent):
     """Score-function gradient with a Ψ of one's own."""
@@ -198,7 +202,7 @@ class UserFunction:
         """Ψ as the function says it, unchecked.
 
         Raises:
-            UsageError: for whatever the function raises.
+            FunctionError: for whatever the function raises.
         """
         from pgzoo.sampling.rng import Rng
         from pgzoo.sampling.seeding import Streams
@@ -214,7 +218,8 @@ class UserFunction:
         except BaseException as error:  # a user's function may raise anything
             where, line = guard.place(error, self.path)
             place = f" at {self.path or ''}{where}" if self.path or where else ""
-            raise UsageError(f"{self.name} failed{place}: {guard.in_words(error)}{line}") from error
+            words = f"{self.name} failed{place}: {guard.in_words(error)}{line}"
+            raise FunctionError(words) from error
 
     def _imports(self) -> AbstractContextManager[None]:
         if self.path is None or self.helpers is None:

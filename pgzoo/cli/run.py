@@ -12,6 +12,7 @@ import click
 from rich.console import Console
 
 from pgzoo.agents import AGENTS, Agent, agent_class, options_in_order, training_default
+from pgzoo.agents.custom import FunctionError
 from pgzoo.cli.flags import flag, with_flags
 from pgzoo.cli.values import POLICIES, WIDTHS, parse_seeds
 from pgzoo.errors import UsageError
@@ -235,7 +236,8 @@ def _train(
         raise  # what is there is another's
     except Exception as error:
         started = (path / "metrics.csv").exists() and (path / "metrics.csv").stat().st_size > 0
-        if new and not started and not isinstance(error.__cause__, OSError):
+        of_disk = isinstance(error.__cause__, OSError) and not isinstance(error, FunctionError)
+        if new and not started and not of_disk:
             shutil.rmtree(path, ignore_errors=True)  # what failed at once leaves nothing of use
             if out is None and not any(path.parent.iterdir()):
                 path.parent.rmdir()

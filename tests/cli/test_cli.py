@@ -445,6 +445,13 @@ def test_a_resumed_run_keeps_to_its_tensorboard_runs():
     pgzoo("run reinforce --resume each --tensorboard-seeds")
 
 
+def test_an_estimator_that_fails_at_once_leaves_nothing():
+    Path("mine.py").write_text("def mine(t):\n    return open('nowhere')\n")
+    output = pgzoo("run mine.py:mine --env CartPole-v1 --seeds 0 --steps 100 --hidden 4", 2)
+    assert "mine.py:2: FileNotFoundError" in output
+    assert not Path("runs").exists()
+
+
 def test_an_estimator_that_fails_late_can_be_gone_on_with():
     Path("my file.py").write_text(
         "from pathlib import Path\n"
