@@ -89,7 +89,7 @@ class Settings:
     blocks: int = MOST_BLOCKS
 
     def __post_init__(self) -> None:
-        if self.critic not in ("separate", "same"):
+        if not isinstance(self.critic, str) or self.critic not in ("separate", "same"):
             raise UsageError(f"Expected `critic` to be separate or same, got {shown(self.critic)}.")
         least = {"trajectories": 1, "estimates": 2, "critic_trajectories": 1, "seed": 0}
         for name, bound in least.items():
