@@ -353,7 +353,7 @@ def check_used(
         if problem.behaviour is None and "clip" in estimator.given:
             raise UsageError(
                 f"Expected no `clip`, got {estimator.label}: on the batches of the policy itself "
-                "every ratio is 1, and nothing is clipped. `pgzoo lab drift` measures what "
+                "every ratio is 1, and nothing is clipped. The study drift measures what "
                 "clipping does."
             )
 
