@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from pgzoo.errors import UsageError
+from pgzoo.options import shown
 
 BETWEEN_OPTIONS = re.compile(r",(?=\s*[A-Za-z][\w-]*=)")
 
@@ -17,6 +18,8 @@ def split_text(text: str) -> tuple[str, list[tuple[str, str]]]:
     Raises:
         UsageError: for an option without a value, or one that is there twice.
     """
+    if not isinstance(text, str):
+        raise UsageError(f"Expected an agent's name as text, got {shown(text)}.")
     if ".py:" in text:
         path, _, rest = text.partition(".py:")
         function, _, rest = rest.partition(":")

@@ -37,9 +37,9 @@ from pgzoo.errors import UsageError
 from pgzoo.learning.common import DEFAULT_DIAGNOSES
 from pgzoo.learning.loop import TrainingInterrupted
 from pgzoo.learning.progress import Manner
-from pgzoo.learning.run import seeds_of
+from pgzoo.learning.run import check_env_id, seeds_of
 from pgzoo.learning.trainer import Trainer
-from pgzoo.options import build, checked, checked_path
+from pgzoo.options import build, checked, checked_path, shown
 from pgzoo.records.config import MOST_SEEDS
 
 REUSED = ("runs", "comparisons")
@@ -110,6 +110,10 @@ def compare(
         TrainingInterrupted: on Ctrl-C, after saving.
     """
     chosen = seeds_of(seeds)
+    check_env_id(env)
+    if isinstance(agents, str) or not isinstance(agents, Iterable):
+        raise UsageError(f"Expected a list of agents, got {shown(agents)}.")
+    agents = list(agents)
     out = None if out is None else checked_path("out", out)
     workers = checked("workers", workers, int | None, minimum=1)
     until_decided = checked("until_decided", until_decided, int | None, maximum=MOST_SEEDS)

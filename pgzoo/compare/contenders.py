@@ -12,7 +12,7 @@ from pgzoo.agents.text import split_text
 from pgzoo.compare.setting import setting_of
 from pgzoo.errors import UsageError
 from pgzoo.learning.run import AgentName, configure
-from pgzoo.options import flat, options_of, written
+from pgzoo.options import flat, options_of, shown, written
 from pgzoo.records.config import RunConfig
 
 Source = AgentName | tuple[AgentName, Mapping[str, Any]]
@@ -109,7 +109,7 @@ def _read(source: Source) -> tuple[AgentName, dict[str, Any]]:
         if len(source) != 2 or not isinstance(source[1], Mapping):
             raise UsageError(
                 f"Expected a contender's pair to be an agent and a mapping of options, got "
-                f"{source!r}."
+                f"{shown(source)}."
             )
         source, extra = source
     if callable(source):
@@ -117,7 +117,7 @@ def _read(source: Source) -> tuple[AgentName, dict[str, Any]]:
     if not isinstance(source, str):
         raise UsageError(
             "Expected every agent as text, a function, or a pair of one of them and its options; "
-            f"got {source!r}."
+            f"got {shown(source)}."
         )
     name, texts = split_text(source)
     return name, {k: _parsed(name, k, text) for k, text in texts} | dict(extra)

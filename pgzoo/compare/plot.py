@@ -10,6 +10,7 @@ from pgzoo.compare.from_runs import outcomes_of
 from pgzoo.compare.judge import pairs_of, savings_of
 from pgzoo.compare.outcome import Outcome
 from pgzoo.compare.tables import write_tables
+from pgzoo.errors import UsageError
 from pgzoo.learning.run import load
 from pgzoo.records.files import cannot_write
 from pgzoo.records.style import FORMATS, check_formats
@@ -34,6 +35,8 @@ def plot_runs(
             folder that cannot be written.
     """
     check_formats(formats)
+    if title == "":
+        raise UsageError("Expected `title` to be text, got an empty one. Leave it out.")
     outcomes = outcomes_of([load(path) for path in runs])
     pairs = pairs_of(outcomes)
     illustrations = list(draw_all(outcomes, pairs, title or title_of(outcomes)))

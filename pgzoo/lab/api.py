@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from torch import Tensor
 
 from pgzoo.agents.base import Agent
 from pgzoo.errors import UsageError
@@ -14,13 +16,12 @@ from pgzoo.lab.measurement import Measurement, Settings, check_used
 from pgzoo.lab.measurement import measure as measure_problem
 from pgzoo.lab.problem import Problem, load_theta, parse_estimators, zoo
 from pgzoo.lab.report import figure, flat, write_measurement
-from pgzoo.learning.run import LARGEST_SEED, Run, check_policy_kind
+from pgzoo.learning.run import LARGEST_SEED, Run, check_env_id, check_policy_kind
 from pgzoo.options import check_needs, checked, checked_path, own_options, shown
 
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
-    from torch import Tensor
 
 
 def measure(
@@ -69,6 +70,10 @@ def measure(
         UsageError: for what cannot be measured.
     """
     out = None if out is None else checked_path("out", out)
+    if estimators is not None:
+        if isinstance(estimators, str) or not isinstance(estimators, Iterable):
+            raise UsageError(f"Expected a list of `estimators`, got {shown(estimators)}.")
+        estimators = list(estimators)
     problem = make_problem(
         run=run.path if isinstance(run, Run) else run,
         at=at,
@@ -146,15 +151,15 @@ def make_problem(
         known = own_options(Agent)["hidden"]
         hidden = known.plain(hidden)
         known.check(hidden)
-    if not isinstance(env, str) or not env:
-        raise UsageError(
-            f"Expected `env` to be an environment's id, such as CartPole-v1; got {shown(env)}."
-        )
+    assert env is not None
+    check_env_id(env)
     max_episode_steps = checked("max_episode_steps", max_episode_steps, int | None, minimum=1)
     source = None
     if isinstance(theta, (str, Path)):
         source = checked_path("theta", theta)
         theta = load_theta(source)
+    elif not (theta is None or isinstance(theta, Tensor)):
+        raise UsageError(f"Expected `theta` to be a tensor or a file, got {shown(theta)}.")
     return Problem.initial(
         env,
         policy_kind=policy,

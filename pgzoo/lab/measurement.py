@@ -89,7 +89,7 @@ class Settings:
     blocks: int = MOST_BLOCKS
 
     def __post_init__(self) -> None:
-        if self.critic not in ("separate", "same"):
+        if not isinstance(self.critic, str) or self.critic not in ("separate", "same"):
             raise UsageError(f"Expected `critic` to be separate or same, got {shown(self.critic)}.")
         least = {"trajectories": 1, "estimates": 2, "critic_trajectories": 1, "seed": 0}
         for name, bound in least.items():
@@ -356,7 +356,7 @@ def check_used(
         if problem.behaviour is None and "clip" in estimator.given:
             raise UsageError(
                 f"Expected no `clip`, got {estimator.label}: on the batches of the policy itself "
-                "every ratio is 1, and nothing is clipped. `pgzoo lab drift` measures what "
+                "every ratio is 1, and nothing is clipped. The study drift measures what "
                 "clipping does."
             )
 

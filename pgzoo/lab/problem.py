@@ -76,7 +76,7 @@ class Problem:
     def __post_init__(self) -> None:
         gamma = checked("gamma", self.gamma, float, minimum=0, maximum=1)
         object.__setattr__(self, "gamma", gamma)
-        if self.limit not in LIMITS:
+        if not isinstance(self.limit, str) or self.limit not in LIMITS:
             raise UsageError(
                 f"Expected `limit` among {', '.join(LIMITS)}; got {shown(self.limit)}."
             )

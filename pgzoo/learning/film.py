@@ -58,6 +58,7 @@ def film(
     """
     episodes = checked("episodes", episodes, minimum=1)
     first = checked("first", first, minimum=0)
+    greedy = checked("greedy", greedy, bool)
     seconds = checked("seconds", seconds, float, above=0)
     names, policies = zip(*(panel for row in panels for panel in row), strict=True)
     frames: list[Frame] = []

@@ -156,10 +156,7 @@ def configure(
 ) -> tuple[RunConfig, Agent]:
     """The configuration that ``train`` would run, and its agent; arguments as there."""
     kind = agent_class(agent)
-    if not isinstance(env, str) or not env:
-        raise UsageError(
-            f"Expected `env` to be an environment's id, such as CartPole-v1; got {shown(env)}."
-        )
+    check_env_id(env)
     common = build(
         Common,
         {
@@ -187,6 +184,14 @@ def configure(
         estimator_sha256=getattr(made, "sha256", None),
     )
     return config, made
+
+
+def check_env_id(env: str) -> None:
+    """Raise a ``UsageError`` for what can be no environment's id."""
+    if not isinstance(env, str) or not env:
+        raise UsageError(
+            f"Expected `env` to be an environment's id, such as CartPole-v1; got {shown(env)}."
+        )
 
 
 def check_policy_kind(kind: str) -> None:
@@ -317,6 +322,7 @@ class Run:
         import pandas as pd
 
         episodes = checked("episodes", episodes, minimum=1)
+        greedy = checked("greedy", greedy, bool)
         device = self._device()
         state = self._state(device)
         alive = [i for i, r in enumerate(state.replicas) if r.failed is None]

@@ -55,7 +55,7 @@ def test_what_surely_does_not_fit_is_refused_and_nothing_else(monkeypatch):
     monkeypatch.setattr(memory, "free_memory", lambda device: needed)
     fitting.initial_state()
     monkeypatch.setattr(memory, "free_memory", lambda device: needed - 1)
-    with pytest.raises(UsageError, match="would need at least 0.0 GB, and cpu has 0.0 GB free"):
+    with pytest.raises(UsageError, match=r"would need at least 0\.0 GB, and cpu has 0\.0 GB free"):
         fitting.initial_state()
 
 

@@ -162,6 +162,7 @@ def test_the_ends_of_a_range_belong_to_it_or_not():
         ("sizes", (10**20,), "Expected `sizes` of at most 2,147,483,647, got (10000"),
         ("name", "", "Expected `name` to be text, got an empty one."),
     ],
+    ids=["2^31", "400 digits", "5000 digits", "tiny", "400 digits of a fraction", "wide", "empty"],
 )
 def test_what_cannot_be_computed_with_is_refused_with_the_limit(name, value, message):
     with pytest.raises(UsageError, match=re.escape(message)) as raised:
@@ -199,24 +200,24 @@ def test_an_option_says_what_it_changes_nothing_without():
         pause: bool = option(False, "between steps", needs=above_one("steps", "laps"))
         hat: bool = option(False, "against the sun", needs=equal_to("weather", "fair"))
 
-    def check(given, **beside):
-        check_needs(Walk, given, flat(build(Walk, given)) | beside)
+    def check(options, **beside):
+        check_needs(Walk, options, flat(build(Walk, options)) | beside)
 
     check({})
     check({"leash": 1.0, "dog": "Ada"})
     check({"pause": True, "laps": 2})
-    check({"hat": True}), "of what is not known, nothing is said"
-    for given, message in (
+    check({"hat": True})  # of what is not known, nothing is said
+    for options, message in (
         ({"leash": 1.0}, "Expected `dog` with `leash`, got `dog=none`"),
         ({"leash": 0.0, "dog": "Ada", "steps": 9}, "`steps` below 9 with `leash`, got `steps=9`"),
         ({"pause": False}, "`steps` or `laps` above 1 with `pause`, got `steps=1` and `laps=1`"),
         ({"hat": True}, "Expected `weather=fair` with `hat`, got `weather=foul`"),
     ):
         with pytest.raises(UsageError, match=message):
-            check(given, weather="foul")
+            check(options, weather="foul")
 
 
-@pytest.mark.parametrize("value", ["", "a\0b", None, 3, "a" * 256, "a/" * 3000])
+@pytest.mark.parametrize("value", ["", "a\0b", None, 3, "a" * 256, "a/" * 3000], ids=repr)
 def test_what_can_be_no_path_is_refused(value):
     with pytest.raises(UsageError, match="Expected `out` to be a path"):
         checked_path("out", value)
