@@ -4,8 +4,6 @@ import subprocess
 import sys
 from collections import Counter
 
-import pytest
-
 from tests.fuzz.campaign import Tally
 from tests.fuzz.cases import Result, quoted
 from tests.fuzz.verdicts import KINDS, Verdict
@@ -13,29 +11,15 @@ from tests.fuzz.verdicts import KINDS, Verdict
 SEED = 13
 
 
-@pytest.mark.parametrize(
-    "cases", [("--lines=130",), ("--files=130", "--options=20")], ids=["lines", "files"]
-)
-def test_a_few_hundred_cases_do_no_harm(cases):
-    none = [f"--{kind}=0" for kind in ("lines", "files", "options")]
+def test_a_few_hundred_cases_do_no_harm():
+    cases = ["--lines=100", "--files=110", "--options=10"]
     found = subprocess.run(
-        [sys.executable, "-m", "tests.fuzz", f"--seed={SEED}", "--jobs=1", *none, *cases],
+        [sys.executable, "-m", "tests.fuzz", f"--seed={SEED}", "--jobs=1", *cases],
         capture_output=True,
         text=True,
-        timeout=600,
+        timeout=900,
     )
     assert found.returncode == 0, found.stdout + found.stderr
-
-
-def test_a_case_is_the_same_again():
-    names = ["files/3", "files/4", "lines/3", "files/3"]
-    command = [sys.executable, "-m", "tests.fuzz", "--seed=5", "--jobs=1", "--show"]
-    command += [f"--case={name}" for name in names]
-    lines = subprocess.run(command, capture_output=True, text=True).stdout.splitlines()
-    shown = [line for line in lines if line.partition("  ")[0] in names]
-    assert len(shown) >= 4
-    assert len(set(shown)) < len(shown)
-    assert len({line for line in shown if line.startswith("files/3 ")}) == 1
 
 
 def test_the_tally_counts_cases_and_what_was_found():

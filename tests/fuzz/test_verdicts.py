@@ -119,10 +119,6 @@ def suggests_in_a_sentence():
     print("Go on with `pgzoo eval a; touch X`.")
 
 
-def leaves_a_process():
-    subprocess.Popen(["sleep", "60"], start_new_session=True)
-
-
 def exits_oddly():
     sys.exit(7)
 
@@ -182,11 +178,13 @@ def test_who_ends_on_ctrl_c_does_not(ground):
 
 def test_what_is_left_behind_is_found_and_ended(tmp_path):
     program = (
-        "from tests.fuzz import child, test_verdicts\n"
+        "import subprocess\n"
         "from pathlib import Path\n"
+        "from tests.fuzz import child\n"
         "child.adopt_orphans()\n"
         f"work = Path({str(tmp_path)!r})\n"
-        "print(child.run(test_verdicts.leaves_a_process, work, work, limit=20).left_behind)"
+        "start = lambda: subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+        "print(child.run(start, work, work, limit=20).left_behind)"
     )
     found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert "sleep 60" in found.stdout, found.stderr
@@ -228,18 +226,25 @@ def test_what_may_take_long_is_known(words, long):
     assert Line(tuple(words)).may_be_long == long
 
 
+CONTENTS = {"config.json": '{"a": [1, 2], "b": "text"}', "metrics.csv": "a,b\n1,2\n3,4\n"}
+
+
+def damaged(root, name, number):
+    """What is in a folder with a damaged file, and what was said of the damage."""
+    run = root / "work" / "run"
+    for folder in (run, root / "outside"):
+        folder.mkdir(parents=True)
+    (run / "config.json").write_text(CONTENTS["config.json"])
+    (run / name).write_text(CONTENTS.get(name, "x" * 3000))
+    before = folders.snapshot(root)
+    done = damage.damage(run, name, random.Random(number))
+    after = {path: about.replace(str(root), "") for path, about in folders.snapshot(root).items()}
+    return before, after, done.words.replace(str(root), "")
+
+
 @pytest.mark.parametrize("name", ["config.json", "metrics.csv", "file.safetensors"])
-def test_damage_changes_something(tmp_path, name):
-    run, outside = tmp_path / "work" / "run", tmp_path / "outside"
-    for number in range(300):
-        for folder in (run, outside):
-            folder.mkdir(parents=True, exist_ok=True)
-        path = run / name
-        contents = {"config.json": '{"a": [1, 2], "b": "text"}', "metrics.csv": "a,b\n1,2\n3,4\n"}
-        (run / "config.json").write_text(contents["config.json"])
-        path.write_text(contents.get(name, "x" * 3000))
-        before = folders.snapshot(tmp_path)
-        done = damage.damage(run, name, random.Random(number))
-        assert folders.snapshot(tmp_path) != before, done
-        for folder in (run, outside):
-            subprocess.run(["rm", "-rf", folder], check=True)
+def test_damage_changes_something_and_is_a_function_of_its_number(tmp_path, name):
+    for number in range(100):
+        before, after, done = damaged(tmp_path / f"{number}", name, number)
+        assert before != after, done
+        assert damaged(tmp_path / f"{number} again", name, number) == (before, after, done)
