@@ -19,6 +19,7 @@ from pgzoo.cli.lab import lab
 from pgzoo.cli.plot import plot
 from pgzoo.cli.run import run
 from pgzoo.cli.tensorboard import tensorboard
+from pgzoo.cli.terminal import around_a_command, interrupted
 from pgzoo.cli.values import POLICIES
 from pgzoo.cli.watch import watch
 from pgzoo.errors import UsageError
@@ -41,13 +42,28 @@ AGGREGATED = {
 }
 
 
+def machine_refused(error: OSError) -> str:
+    """What the operating system would not do, in words."""
+    where = "" if error.filename is None else f" for {error.filename}"
+    return f"The operating system refused{where}: {error.strerror or error}."
+
+
 class ClearErrors(click.Group):
     """A group whose wrong input ends with status 2 and a message, never a traceback."""
+
+    def main(self, *args: Any, **kwargs: Any) -> Any:
+        """Run a command, whatever becomes of the terminal."""
+        with around_a_command():
+            return super().main(*args, **kwargs)
 
     def invoke(self, ctx: click.Context) -> Any:
         """Turn what a user can put right into click's usage errors."""
         try:
             return super().invoke(ctx)
+        except KeyboardInterrupt:
+            interrupted("Interrupted.")
+        except OSError as error:
+            raise click.UsageError(machine_refused(error)) from error
         except ValueError as error:
             from pgzoo_envs.errors import EnvError
 

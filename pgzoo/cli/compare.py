@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +15,7 @@ from rich.table import Table
 from pgzoo.agents import AGENTS, Agent
 from pgzoo.cli.flags import flag, with_flags
 from pgzoo.cli.run import DEFAULT_SEEDS, click_type, running_options
+from pgzoo.cli.terminal import interrupted, only_display
 from pgzoo.cli.values import POLICIES, parse_seeds
 from pgzoo.errors import UsageError
 from pgzoo.options import Option, options_of, own_options, written
@@ -143,6 +143,7 @@ def compare(
     """
     from pgzoo.compare.api import compare as run_comparison
 
+    only_display()
     command = _command(ctx)
     asked = {k: v for k, v in given.items() if v not in (None, ())}
     if "env" not in asked:
@@ -161,8 +162,7 @@ def compare(
         found = run_comparison(agents, progress=not quiet, command=command, **asked)
     except KeyboardInterrupt as error:
         where = str(error) or "What is trained is saved; the same command goes on."
-        click.echo(f"Interrupted. {where} It was:\n  {command}", err=True)
-        sys.exit(130)
+        interrupted(f"Interrupted. {where} It was:\n  {command}")
     if not quiet:
         print_comparison(Console(), found)
 

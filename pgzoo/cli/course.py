@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
+
+from pgzoo.cli.terminal import interrupted, only_display
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,6 +31,7 @@ def student(out: Path) -> None:
     """Write the notebooks that learners fill in, and how to begin, to the new folder OUT."""
     from pgzoo.course.handout import write_handout
 
+    only_display()
     for path in write_handout(out):
         click.echo(path)
 
@@ -83,18 +85,19 @@ def grade(
     from pgzoo.course.grading.grades import write_grades
     from pgzoo.course.grading.submissions import submissions_in
 
+    only_display()
     setting = grading.make_setting(chapter, exercise, seed, seconds, without)
     grading.check_place(out, submissions)
     paths = submissions_in(submissions)
     console = Console()
     grades: list[list[Grade]] = []
-    interrupted = False
+    stopped = False
     try:
         one_by_one = grading.grade_class(paths, setting, jobs)
         for graded in track(one_by_one, "Grading", len(paths), console=console, transient=True):
             grades.append(graded)
     except KeyboardInterrupt:
-        interrupted = True
+        stopped = True
     if grades:
         write_grades(out, [g for graded in grades for g in graded], setting.about())
         _print_summary(console, grades)
@@ -103,10 +106,9 @@ def grade(
         f"{', '.join(setting.protections) or 'none'}",
         highlight=False,
     )
-    if interrupted:
+    if stopped:
         kept = f"the grades up to there are in {out}" if grades else "nothing was written"
-        click.echo(f"Interrupted; {kept}.", err=True)
-        sys.exit(130)
+        interrupted(f"Interrupted; {kept}.")
     console.print(f"Grades: {out}", highlight=False, markup=False, soft_wrap=True)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ import click
 from rich.console import Console
 
 from pgzoo.cli.flags import flag
+from pgzoo.cli.terminal import interrupted, only_display
 from pgzoo.cli.values import POLICIES, WIDTHS
 from pgzoo.errors import UsageError
 
@@ -187,6 +187,7 @@ def _lab(
     from pgzoo.lab.studies import STUDIES, Setup, with_defaults
     from pgzoo.records.files import free_folder
 
+    only_display()
     if name in STUDIES:
         _check_left_alone(STUDIES[name].changes)
     given = {"gamma": gamma, "limit": limit, **budget}
@@ -209,22 +210,20 @@ def _lab(
     console = Console()
     try:
         with LabDisplay(console) as display:
-            interrupted = _lab_results(name, setup, folder, display, console)
+            stopped = _lab_results(name, setup, folder, display, console)
     except KeyboardInterrupt:
         _remove_if_empty(created)
         any_results = (folder / "lab.json").exists()
         kept = f"what was complete is in {folder}" if any_results else "nothing was complete"
-        click.echo(f"Interrupted; {kept}.", err=True)
-        sys.exit(130)
+        interrupted(f"Interrupted; {kept}.")
     except UsageError as error:
         _remove_if_empty(created)
         if (folder / "lab.json").exists():
             raise UsageError(f"{error} What was complete before is in {folder}.") from error
         raise
     console.print(f"\nResults: {folder}", highlight=False, markup=False, soft_wrap=True)
-    if interrupted:
-        click.echo("Interrupted; what was complete is kept.", err=True)
-        sys.exit(130)
+    if stopped:
+        interrupted("Interrupted; what was complete is kept.")
 
 
 def _check_left_alone(option: str) -> None:

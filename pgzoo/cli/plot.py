@@ -7,6 +7,8 @@ from pathlib import Path
 import click
 from rich.console import Console
 
+from pgzoo.cli.terminal import only_display
+
 
 @click.command()
 @click.argument("runs", metavar="RUN…", nargs=-1, required=True, type=click.Path(path_type=Path))
@@ -35,6 +37,7 @@ def plot(runs: tuple[Path, ...], out: Path, formats: str, title: str | None) -> 
     """
     from pgzoo.compare.plot import plot_runs
 
+    only_display()
     files = plot_runs(runs, out, [kind.strip() for kind in formats.split(",")], title)
     console = Console()
     console.print(f"{len(files)} files in {out}:", markup=False, highlight=False)

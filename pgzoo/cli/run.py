@@ -13,6 +13,7 @@ from rich.console import Console
 
 from pgzoo.agents import AGENTS, Agent, agent_class, options_in_order, training_default
 from pgzoo.cli.flags import flag, with_flags
+from pgzoo.cli.terminal import interrupted, only_display
 from pgzoo.cli.values import POLICIES, WIDTHS, parse_seeds
 from pgzoo.errors import UsageError
 from pgzoo.options import written
@@ -177,6 +178,7 @@ def _run(
 
     if seeds is not None:
         given["seeds"] = parse_seeds(seeds)
+    only_display()
     progress = not quiet
     console = Console()
     made: list[Path] = []
@@ -189,12 +191,10 @@ def _run(
             trained = _train(name, out, given, progress, made)
     except TrainingInterrupted:
         path = resume or made[0]
-        click.echo(
+        interrupted(
             "Interrupted; everything so far is saved. Go on with:\n"
-            f"  pgzoo run {shlex.quote(name)} --resume {shlex.quote(str(path))}",
-            err=True,
+            f"  pgzoo run {shlex.quote(name)} --resume {shlex.quote(str(path))}"
         )
-        sys.exit(130)
     summary = trained.summary
     assert summary is not None
     if not quiet:
@@ -207,6 +207,7 @@ def _run(
 def _train(
     name: str, out: Path | None, given: dict[str, Any], progress: bool, made: list[Path]
 ) -> Run:
+    from pgzoo.learning.loop import TrainingInterrupted
     from pgzoo.learning.run import train
     from pgzoo.records.files import free_folder
     from pgzoo.records.run_folder import FolderTakenError
@@ -222,9 +223,9 @@ def _train(
     made.append(path)
     try:
         return train(name, out=path, progress=progress, **given)
-    except FolderTakenError:
-        raise  # what is there is another's
-    except Exception as error:
+    except (FolderTakenError, TrainingInterrupted):
+        raise  # what is there is another's, or is gone on with
+    except BaseException as error:
         started = (path / "metrics.csv").exists() and (path / "metrics.csv").stat().st_size > 0
         if new and not started and not isinstance(error.__cause__, OSError):
             shutil.rmtree(path, ignore_errors=True)  # what failed at once leaves nothing of use

@@ -9,6 +9,7 @@ import click
 from rich.console import Console
 
 from pgzoo.cli.flags import with_flags
+from pgzoo.cli.terminal import only_display
 from pgzoo.cli.values import Numbers, parse_seeds
 
 
@@ -57,6 +58,7 @@ def watch(run_folder: Path, seed: str | None, out: Path | None, **given: Any) ->
     from pgzoo.learning.run import load
     from pgzoo.records.film import check_target
 
+    only_display()
     run = load(run_folder)
     path = out or run.path / "film.gif"
     check_target(path)

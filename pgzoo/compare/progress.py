@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Protocol, Self
 import numpy as np
 
 from pgzoo.errors import UsageError
-from pgzoo.learning.progress import LINES_PER_RUN, Manner, fitting
+from pgzoo.learning.progress import LINES_PER_RUN, Forgiving, Manner, fitting
 from pgzoo.learning.shards import ShardReport
 from pgzoo.records.intervals import decimals
 from pgzoo.records.words import duration, plus_minus
@@ -113,7 +113,7 @@ class Display(Protocol):
     def __exit__(self, *_: object) -> None:
         """End."""
 
-    def __call__(self, standings: Standings) -> None:
+    def __call__(self, standings: Standings, /) -> None:
         """Show where all stand."""
 
     def say(self, line: str) -> None:
@@ -135,7 +135,15 @@ def display(manner: bool | Manner, threshold: float | None) -> Display:
     made = {"rich": LiveTable, "tqdm": Bar, "lines": Lines, "none": Silent}
     if manner not in made:
         raise UsageError(f"Expected `progress` among auto, {', '.join(made)}; got {manner!r}.")
-    return made[manner](threshold)
+    return ForgivingStandings(made[manner](threshold))
+
+
+class ForgivingStandings(Forgiving):
+    """Another display until it cannot be shown any more."""
+
+    def say(self, line: str) -> None:
+        """Show a line that stays."""
+        self._attempt(lambda shown: shown.say(line))
 
 
 class Silent:

@@ -83,7 +83,7 @@ class Display(Protocol):
     def __exit__(self, *_: object) -> None:
         """End."""
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: Report, /) -> None:
         """Show an iteration."""
 
 
@@ -102,7 +102,7 @@ def display(manner: bool | Manner = "auto") -> Display:
     made = {"rich": RichBar, "tqdm": TqdmBar, "lines": Lines, "none": Silent}
     if manner not in made:
         raise UsageError(f"Expected `progress` among auto, {', '.join(made)}; got {manner!r}.")
-    return made[manner]()
+    return Forgiving(made[manner]())
 
 
 def fitting() -> Manner:
@@ -110,7 +110,38 @@ def fitting() -> Manner:
     shell = sys.modules.get("IPython")
     if shell is not None and "IPKernelApp" in (getattr(shell.get_ipython(), "config", None) or {}):
         return "tqdm"
-    return "rich" if sys.stdout.isatty() else "lines"
+    return "rich" if sys.stdout is not None and sys.stdout.isatty() else "lines"
+
+
+class Forgiving:
+    """Another display until it cannot be shown any more: its terminal is gone, say.
+
+    Training does not end for that.
+
+    Args:
+        shown: the display.
+    """
+
+    def __init__(self, shown: Any) -> None:
+        self._shown: Any = shown
+
+    def _attempt(self, show: Callable[[Any], Any]) -> None:
+        if self._shown is not None:
+            try:
+                show(self._shown)
+            except (OSError, ValueError):  # the latter of a closed file, or of its encoding
+                self._shown = None
+
+    def __enter__(self) -> Self:
+        self._attempt(lambda shown: shown.__enter__())
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._attempt(lambda shown: shown.__exit__(*exception))
+
+    def __call__(self, report: Any, /) -> None:
+        """Show a report."""
+        self._attempt(lambda shown: shown(report))
 
 
 class Silent:

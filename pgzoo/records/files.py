@@ -175,13 +175,16 @@ def _write_new(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[int]:
     """Keep other processes from doing the same; the system ends it with the process.
 
     Without effect where the system or the file system has no such locks.
 
     Args:
         path: a file that is there and that nobody replaces.
+
+    Yields:
+        its descriptor.
 
     Raises:
         UsageError: if it is locked already.
@@ -199,7 +202,7 @@ def locked(path: Path) -> Iterator[None]:
                 ) from error
             except OSError:
                 pass  # no locks here
-        yield
+        yield descriptor
     finally:
         os.close(descriptor)
 

@@ -55,6 +55,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._held: int | None = None
 
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> Self:
@@ -105,10 +106,23 @@ class RunFolder:
             OSError: if the folder cannot be written.
         """
         self._check_files()
-        with files.locked(self.path / CONFIG):
-            files.remove_leftovers(self.path)
-            files.remove_leftovers(self.path / SNAPSHOTS)
-            yield
+        with files.locked(self.path / CONFIG) as self._held:
+            try:
+                files.remove_leftovers(self.path)
+                files.remove_leftovers(self.path / SNAPSHOTS)
+                yield
+            finally:
+                self._held = None
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the folder that is being trained is still where it was; True if none is."""
+        try:
+            return self._held is None or os.path.samestat(
+                os.fstat(self._held), (self.path / CONFIG).lstat()
+            )
+        except OSError:
+            return False
 
     def _check_files(self) -> None:
         for name in FILES:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import re
 import socket
 import stat
 import struct
@@ -144,6 +145,7 @@ COMPARED = "tensorboard"
 """Folder within a comparison or a measurement that holds its TensorBoard runs."""
 FIGURES = "with figures"
 """Section of figures, which is behind the curves."""
+STAMP = re.compile(r"events\.out\.tfevents\.(\d{10})\.")
 NUMBERS = itertools.count()
 """Of this process's event files, so that no two have the same name."""
 
@@ -160,7 +162,11 @@ class EventFile:
                 this one adds to them.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(NUMBERS)}"
+        # TensorBoard reads in the order of names: a clock that was set back must not show in them.
+        earlier = (int(found[1]) for p in folder.glob("events.*") if (found := STAMP.match(p.name)))
+        self._began = max(time.time(), 1 + max(earlier, default=0))
+        self._since = time.monotonic()
+        name = f"{int(self._began):010d}.{socket.gethostname()}.{os.getpid()}.{next(NUMBERS)}"
         # Written here and now; TensorBoard's own writer has a thread that Ctrl-C would wait for.
         self._file = (folder / f"events.out.tfevents.{name}").open("xb")
         self._records = RecordWriter(self._file)
@@ -195,7 +201,8 @@ class EventFile:
         self._write(step=step, summary=summary)
 
     def _write(self, **event: Any) -> None:
-        self._records.write(Event(wall_time=time.time(), **event).SerializeToString())
+        now = self._began + time.monotonic() - self._since
+        self._records.write(Event(wall_time=now, **event).SerializeToString())
 
     def flush(self) -> None:
         """Write what was added to the disk."""
