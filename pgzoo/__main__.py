@@ -1,5 +1,6 @@
 """The program ``pgzoo``, and ``python -m pgzoo``."""
 
+import signal
 import sys
 
 
@@ -9,7 +10,10 @@ def main() -> None:
         from pgzoo.cli import main as command_line
     except KeyboardInterrupt:
         sys.exit(130)
-    command_line()
+    try:
+        command_line()
+    finally:  # all is done: from here on an interruption ends Python at once, without a word
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 if __name__ == "__main__":

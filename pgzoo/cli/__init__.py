@@ -18,8 +18,8 @@ from pgzoo.cli.flags import with_flags
 from pgzoo.cli.lab import lab
 from pgzoo.cli.plot import plot
 from pgzoo.cli.run import run
+from pgzoo.cli.streams import around_a_command, interrupted
 from pgzoo.cli.tensorboard import tensorboard
-from pgzoo.cli.terminal import around_a_command, interrupted
 from pgzoo.cli.values import POLICIES
 from pgzoo.cli.watch import watch
 from pgzoo.errors import UsageError

@@ -15,7 +15,7 @@ from rich.table import Table
 from pgzoo.agents import AGENTS, Agent
 from pgzoo.cli.flags import flag, with_flags
 from pgzoo.cli.run import DEFAULT_SEEDS, click_type, running_options
-from pgzoo.cli.terminal import interrupted, only_display
+from pgzoo.cli.streams import interrupted, only_display
 from pgzoo.cli.values import POLICIES, parse_seeds
 from pgzoo.errors import UsageError
 from pgzoo.options import Option, options_of, own_options, written

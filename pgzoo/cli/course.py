@@ -12,7 +12,7 @@ from rich.markup import escape
 from rich.progress import track
 from rich.table import Table
 
-from pgzoo.cli.terminal import interrupted, only_display
+from pgzoo.cli.streams import interrupted, only_display
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

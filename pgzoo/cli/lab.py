@@ -10,7 +10,7 @@ import click
 from rich.console import Console
 
 from pgzoo.cli.flags import flag
-from pgzoo.cli.terminal import interrupted, only_display
+from pgzoo.cli.streams import interrupted, only_display
 from pgzoo.cli.values import POLICIES, WIDTHS
 from pgzoo.errors import UsageError
 
@@ -185,7 +185,7 @@ def _lab(
     from pgzoo.lab.api import make_problem
     from pgzoo.lab.measurement import Settings
     from pgzoo.lab.studies import STUDIES, Setup, with_defaults
-    from pgzoo.records.files import free_folder
+    from pgzoo.records.files import alone_in, free_folder
 
     only_display()
     if name in STUDIES:
@@ -209,7 +209,7 @@ def _lab(
     setup = Setup(problem, Settings(**chosen), group_size, run, replica, estimators)
     console = Console()
     try:
-        with LabDisplay(console) as display:
+        with alone_in(folder), LabDisplay(console) as display:
             stopped = _lab_results(name, setup, folder, display, console)
     except KeyboardInterrupt:
         _remove_if_empty(created)

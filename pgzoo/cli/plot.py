@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 from rich.console import Console
 
-from pgzoo.cli.terminal import only_display
+from pgzoo.cli.streams import only_display
 
 
 @click.command()

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from pgzoo.agents import AGENTS, Agent, agent_class, options_in_order, training_default
 from pgzoo.cli.flags import flag, with_flags
-from pgzoo.cli.terminal import interrupted, only_display
+from pgzoo.cli.streams import interrupted, only_display
 from pgzoo.cli.values import POLICIES, WIDTHS, parse_seeds
 from pgzoo.errors import UsageError
 from pgzoo.options import written

@@ -9,7 +9,7 @@ import click
 from rich.console import Console
 
 from pgzoo.cli.flags import with_flags
-from pgzoo.cli.terminal import only_display
+from pgzoo.cli.streams import only_display
 from pgzoo.cli.values import Numbers, parse_seeds
 
 

@@ -192,19 +192,41 @@ def locked(path: Path) -> Iterator[int]:
     """
     descriptor = open_regular(path, os.O_RDWR)
     try:
-        if fcntl is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UsageError(
-                    f"Expected {path.parent} to be at rest, but this run is being trained right "
-                    "now. Wait until that has ended, or stop it."
-                ) from error
-            except OSError:
-                pass  # no locks here
+        _lock(descriptor, f"Expected {path.parent} to be at rest, but this run is being trained")
         yield descriptor
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes from putting their results into a folder meanwhile; as ``locked``.
+
+    Raises:
+        UsageError: if another one does already.
+        OSError: if the folder cannot be opened.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(descriptor, f"Expected {folder} to be at rest, but its results are being made")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _lock(descriptor: int, expected: str) -> None:
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"{expected} right now. Wait until that has ended, or stop it."
+            ) from error
+        except OSError:
+            pass  # no locks here
 
 
 def free_folder(parent: Path, stem: str) -> Path:
