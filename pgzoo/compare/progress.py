@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
@@ -135,7 +136,7 @@ def display(manner: bool | Manner, threshold: float | None) -> Display:
     made = {"rich": LiveTable, "tqdm": Bar, "lines": Lines, "none": Silent}
     if manner not in made:
         raise UsageError(f"Expected `progress` among auto, {', '.join(made)}; got {manner!r}.")
-    return ForgivingStandings(made[manner](threshold))
+    return ForgivingStandings(partial(made[manner], threshold))
 
 
 class ForgivingStandings(Forgiving):

@@ -102,7 +102,7 @@ def display(manner: bool | Manner = "auto") -> Display:
     made = {"rich": RichBar, "tqdm": TqdmBar, "lines": Lines, "none": Silent}
     if manner not in made:
         raise UsageError(f"Expected `progress` among auto, {', '.join(made)}; got {manner!r}.")
-    return Forgiving(made[manner]())
+    return Forgiving(made[manner])
 
 
 def fitting() -> Manner:
@@ -119,17 +119,19 @@ class Forgiving:
     Training does not end for that.
 
     Args:
-        shown: the display.
+        make: makes the display.
     """
 
-    def __init__(self, shown: Any) -> None:
-        self._shown: Any = shown
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._shown: Any = None
+        self._attempt(lambda _: setattr(self, "_shown", make()), always=True)
 
-    def _attempt(self, show: Callable[[Any], Any]) -> None:
-        if self._shown is not None:
+    def _attempt(self, show: Callable[[Any], Any], *, always: bool = False) -> None:
+        if self._shown is not None or always:
             try:
                 show(self._shown)
-            except (OSError, ValueError):  # the latter of a closed file, or of its encoding
+            # A closed file is a ValueError, as is what its encoding lacks; rich exits on a pipe.
+            except (OSError, ValueError, SystemExit):
                 self._shown = None
 
     def __enter__(self) -> Self:
