@@ -48,6 +48,16 @@ def machine_refused(error: OSError) -> str:
     return f"The operating system refused{where}: {error.strerror or error}."
 
 
+def check_current_folder() -> None:
+    """Raise a ``UsageError`` where nothing can be found: torch could not even be loaded."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            "Expected a folder to work in, but the current one is gone. Change to another one."
+        ) from error
+
+
 class ClearErrors(click.Group):
     """A group whose wrong input ends with status 2 and a message, never a traceback."""
 
@@ -59,6 +69,7 @@ class ClearErrors(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Turn what a user can put right into click's usage errors."""
         try:
+            check_current_folder()
             return super().invoke(ctx)
         except KeyboardInterrupt:
             interrupted("Interrupted.")

@@ -94,8 +94,9 @@ def test_what_is_but_output_says_when_it_is_lost(command):
 
 
 def test_errors_keep_their_status_without_standard_error():
-    assert ended(start(["eval", "nowhere"], stderr=closed_pipe())) == (2, None)
-    assert ended(start(["eval", "nowhere"], stderr=full_device())) == (2, None)
+    places = (closed_pipe(), full_device())
+    for process in [start(["eval", "nowhere"], stderr=place) for place in places]:
+        assert ended(process) == (2, None)
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii", "latin-1:strict", "utf-16"])
@@ -132,9 +133,10 @@ def test_characters_in_ascii():
 
 @pytest.mark.parametrize("columns", ["1", "10", "10000", "-3", "x"])
 def test_a_terminal_of_any_width(columns):
-    for term in ("dumb", "xterm"):
-        environment = os.environ | {"COLUMNS": columns, "TERM": term, "NO_COLOR": "1"}
-        assert ended(start(["list"], env=environment)) == (0, "")
+    environment = os.environ | {"COLUMNS": columns, "TERM": "dumb", "NO_COLOR": "1"}
+    commands = [["list"], ["run", "ppo", "--help"]]
+    for process in [start(command, env=environment) for command in commands]:
+        assert ended(process) == (0, "")
 
 
 def test_names_that_are_no_text():
@@ -144,6 +146,14 @@ def test_names_that_are_no_text():
     assert Path(name, "summary.json").exists()
     assert ended(start(["eval", name, "--episodes", "2"])) == (0, "")
     assert ended(start(["eval", name + "x"]))[0] == 2
+
+
+def test_a_current_folder_that_is_gone_is_said(tmp_path):
+    command = f"mkdir x; cd x; rmdir ../x; {sys.executable} -m pgzoo eval {tmp_path}"
+    process = subprocess.Popen(command, shell=True, stderr=subprocess.PIPE, text=True)
+    status, errors = ended(process)
+    assert status == 2
+    assert "the current one is gone" in errors
 
 
 def begun(path, size=3_000):

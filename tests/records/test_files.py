@@ -81,3 +81,18 @@ def test_without_locks_training_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "fcntl", None)
     with files.locked(tmp_path / "a"), files.locked(tmp_path / "a"):
         pass
+    with files.alone_in(tmp_path), files.alone_in(tmp_path):
+        pass
+
+
+def test_a_file_system_without_locks_is_no_error(tmp_path, monkeypatch):
+    class NoLocks:
+        LOCK_EX = LOCK_NB = 0
+
+        def flock(self, *_):
+            raise OSError(95, "Operation not supported")
+
+    (tmp_path / "a").write_text("")
+    monkeypatch.setattr(files, "fcntl", NoLocks())
+    with files.locked(tmp_path / "a"), files.locked(tmp_path / "a"), files.alone_in(tmp_path):
+        pass
