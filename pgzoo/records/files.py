@@ -202,6 +202,8 @@ def locked(path: Path) -> Iterator[int]:
 def alone_in(folder: Path) -> Iterator[None]:
     """Keep other processes from putting their results into a folder meanwhile; as ``locked``.
 
+    What killed ones have left half-written there, or one level below, is removed.
+
     Raises:
         UsageError: if another one does already.
         OSError: if the folder cannot be opened.
@@ -212,6 +214,8 @@ def alone_in(folder: Path) -> Iterator[None]:
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         _lock(descriptor, f"Expected {folder} to be at rest, but its results are being made")
+        for place in (folder, *folder.glob("*/")):
+            remove_leftovers(place)
         yield
     finally:
         os.close(descriptor)

@@ -17,8 +17,8 @@ from pgzoo.cli import streams
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX pipes, terminals and signals")
 PGZOO = [sys.executable, "-m", "pgzoo"]
-RUN = "run reinforce --env CartPole-v1 --seeds 0-1 --steps 1000 --diagnostics 0 --out".split()
-LONG = "run reinforce --env CartPole-v1 --seeds 0-1 --steps 10000000 --out".split()
+START = ["run", "reinforce", "--env", "CartPole-v1", "--seeds", "0-1", "--diagnostics", "0"]
+RUN, LONG = ([*START, "--steps", steps, "--out"] for steps in ("1000", "10000000"))
 
 
 @pytest.fixture(autouse=True)
