@@ -202,7 +202,7 @@ def write_tables(folder: Path, data: Any, rows: Sequence[dict[str, Any]]) -> Non
     with explained_writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in tables.items():
-            files.write(folder / name, content.encode(errors="backslashreplace"))
+            files.write_text(folder / name, content)
 
 
 def _numbers_in_line(text: str) -> str:

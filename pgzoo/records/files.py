@@ -127,6 +127,20 @@ def write(path: Path, content: bytes) -> None:
         temporary.replace(path)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Replace a file of text in UTF-8, as ``write``; names of files that are no text are escaped.
+
+    Raises:
+        OSError: if it cannot be written; what was there is still there then.
+    """
+    write(path, encoded(text))
+
+
+def encoded(text: str) -> bytes:
+    """Text in UTF-8. A name of a file need not be text: its other bytes are escaped."""
+    return text.encode(errors="backslashreplace")
+
+
 def create(path: Path, content: bytes) -> None:
     """Make a file that is not there yet: of several that try at once, one succeeds.
 

@@ -44,7 +44,7 @@ from pgzoo.records.columns import (
     variance_column,
 )
 from pgzoo.records.config import RunConfig
-from pgzoo.records.files import check_kind
+from pgzoo.records.files import check_kind, encoded
 from pgzoo.records.intervals import interquartile_mean_interval, steps_to_threshold
 from pgzoo.records.pooling import latest, relative_variance
 
@@ -188,7 +188,7 @@ class EventFile:
 
     def text(self, tag: str, markdown: str, step: int) -> None:
         """A text."""
-        self.add(text_pb(tag, markdown), step)
+        self.add(text_pb(tag, encoded(markdown).decode()), step)
 
     def figure(self, name: str, png: bytes, step: int) -> None:
         """A PNG file."""
@@ -446,7 +446,9 @@ def _options(config: RunConfig) -> dict[str, Any]:
         "seeds": len(config.seeds),
     }
     return {
-        k: v if isinstance(v, (int, float, str)) and not isinstance(v, bool) else written(v)
+        k: v
+        if isinstance(v, (int, float)) and not isinstance(v, bool)
+        else encoded(written(v)).decode()
         for k, v in (given | config.hyperparameters).items()
         if v is not None
     }
