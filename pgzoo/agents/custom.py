@@ -15,7 +15,7 @@ import importlib.util
 import inspect
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -200,7 +200,8 @@ def _importing_from(folder: Path, helpers: dict[str, ModuleType]) -> Iterator[No
 
 def _is_in(folder: Path, package: str, module: ModuleType) -> bool:
     """Whether a package is in the folder itself, and not in an environment somewhere below it."""
-    places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
+    below = getattr(module, "__path__", [])  # torch.classes has an attribute of any name
+    places = [getattr(module, "__file__", None), *(below if isinstance(below, Iterable) else [])]
     place = next((Path(p).resolve() for p in places if p is not None), None)
     if place is None or folder not in place.parents:
         return False

@@ -2,6 +2,7 @@
 
 import hashlib
 import inspect
+import subprocess
 import sys
 
 import pytest
@@ -250,3 +251,15 @@ def test_what_is_not_finite_in_the_padding_does_not_matter():
     t = make_trajectories(LENGTHS)
     psi = torch.where(t.mask, 1.0, torch.nan)
     assert checked_psi("mine", psi, t).isfinite().all()
+
+
+def test_an_estimator_may_be_what_loads_torch_first(tmp_path):
+    (tmp_path / "mine.py").write_text("import torch\n\n\ndef psi(t):\n    return t.reward\n")
+    program = (
+        "import sys; from pgzoo.agents import agent_class; assert 'torch' not in sys.modules; "
+    )
+    program += "; print(agent_class('mine.py:psi').name)"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert ran.stdout.strip().endswith("mine.py:psi")
