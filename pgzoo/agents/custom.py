@@ -13,7 +13,6 @@ import dataclasses
 import hashlib
 import importlib.util
 import inspect
-import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -145,7 +144,12 @@ def _load_function(path: Path, name: str) -> Estimator:
     path = path.resolve()
     if not path.is_file():
         raise UsageError(f"Expected {path} to be a Python file with a function {name}; not found.")
-    digest = hashlib.sha256(os.fsencode(path)).hexdigest()[:12]
+    try:
+        digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"Expected an estimator's file to have a name that is text, got {path!r}. Rename it."
+        ) from error
     spec = importlib.util.spec_from_file_location(f"pgzoo_estimator_{path.stem}_{digest}", path)
     assert spec is not None
     assert spec.loader is not None

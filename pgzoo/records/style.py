@@ -12,7 +12,6 @@ import matplotlib as mpl
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.colors import to_hex, to_rgb
 from matplotlib.figure import Figure
-from matplotlib.text import Text
 
 from pgzoo.errors import UsageError
 from pgzoo.records import files
@@ -125,9 +124,6 @@ def rendered(figure: Figure, kind: str) -> bytes:
     """What a file of that format holds; equal figures give equal bytes."""
     FigureCanvasAgg(figure)
     content = io.BytesIO()
-    for text in figure.findobj(Text):
-        if isinstance(text, Text):
-            text.set_text(files.encoded(text.get_text()).decode())
     with mpl.rc_context(STYLE):
         figure.savefig(content, dpi=150, format=kind, metadata=UNDATED.get(kind))
     return content.getvalue()
