@@ -21,12 +21,9 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
-from typing import TYPE_CHECKING, Any, NoReturn, TextIO
+from typing import Any, NoReturn, TextIO
 
 import click
-
-if TYPE_CHECKING:
-    from typing_extensions import Buffer
 
 PIPE_CLOSED = 128 + 13  # as shells say of what SIGPIPE ends
 IN_ASCII = {
@@ -72,7 +69,7 @@ class Guarded(io.FileIO):
         self.error = error
         self.needed = True
 
-    def write(self, content: Buffer, /) -> int:
+    def write(self, content: Any, /) -> int:
         """Write, or drop."""
         written = None
         while self.error is None and written is None:
