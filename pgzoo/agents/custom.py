@@ -16,7 +16,7 @@ import hashlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -236,7 +236,12 @@ def _digest_of_function(function: Callable[..., Any]) -> str | None:
 
 def _load_function(path: Path, name: str) -> Estimator:
     path = _checked_file(path, name)
-    digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    try:
+        digest = hashlib.sha256(str(path).encode()).hexdigest()[:12]
+    except UnicodeEncodeError as error:
+        raise UsageError(
+            f"Expected an estimator's file to have a name that is text, got {path!r}. Rename it."
+        ) from error
     spec = importlib.util.spec_from_file_location(f"pgzoo_estimator_{path.stem}_{digest}", path)
     assert spec is not None
     assert spec.loader is not None
@@ -303,7 +308,8 @@ def _importing_from(folder: Path, helpers: dict[str, ModuleType]) -> Iterator[No
 
 def _is_in(folder: Path, package: str, module: ModuleType) -> bool:
     """Whether a package is in the folder itself, and not in an environment somewhere below it."""
-    places = [getattr(module, "__file__", None), *getattr(module, "__path__", [])]
+    below = getattr(module, "__path__", [])  # torch.classes has an attribute of any name
+    places = [getattr(module, "__file__", None), *(below if isinstance(below, Iterable) else [])]
     place = next((Path(p).resolve() for p in places if p is not None), None)
     if place is None or folder not in place.parents:
         return False

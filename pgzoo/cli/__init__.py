@@ -25,6 +25,7 @@ from pgzoo.cli.flags import with_flags
 from pgzoo.cli.lab import lab
 from pgzoo.cli.plot import plot
 from pgzoo.cli.run import run
+from pgzoo.cli.streams import around_a_command, interrupted
 from pgzoo.cli.tensorboard import tensorboard
 from pgzoo.cli.values import PLACE, POLICIES
 from pgzoo.cli.watch import watch
@@ -65,13 +66,30 @@ class ShownError(click.ClickException):
         click.echo(printable(text.getvalue()), file=file, err=True, nl=False)
 
 
+def machine_refused(error: OSError) -> str:
+    """What the operating system would not do, in words."""
+    where = "" if error.filename is None else f" for {error.filename}"
+    return f"The operating system refused{where}: {error.strerror or error}."
+
+
+def check_current_folder() -> None:
+    """Raise a ``UsageError`` where nothing can be found: torch could not even be loaded."""
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(
+            "Expected a folder to work in, but the current one is gone. Change to another one."
+        ) from error
+
+
 class ClearErrors(click.Group):
     """A group whose wrong input ends with status 2 and a message, never a traceback."""
 
     def main(self, *args: Any, **given: Any) -> Any:
-        """Be the program: a traceback, too, is of others' words in part."""
+        """Be the program, whatever becomes of the terminal; a traceback, too, is printable."""
         sys.excepthook = print_traceback
-        return super().main(*args, **given)
+        with around_a_command():
+            return super().main(*args, **given)
 
     def make_context(self, *args: Any, **given: Any) -> click.Context:
         """Read the command line."""
@@ -81,6 +99,7 @@ class ClearErrors(click.Group):
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
         with clear_errors():
+            check_current_folder()
             return super().invoke(ctx)
 
 
@@ -98,6 +117,10 @@ def clear_errors() -> Iterator[None]:
         yield
     except click.ClickException as error:
         raise ShownError(error) from error
+    except KeyboardInterrupt:
+        interrupted("Interrupted.")
+    except OSError as error:
+        raise ShownError(click.UsageError(machine_refused(error))) from error
     except ValueError as error:
         from pgzoo_envs.errors import EnvError
 

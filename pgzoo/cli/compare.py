@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +11,10 @@ from click.core import ParameterSource
 from rich.table import Table
 
 from pgzoo.agents import AGENTS, Agent
-from pgzoo.cli.commands import NO_COMMAND, command, say
+from pgzoo.cli.commands import NO_COMMAND, command
 from pgzoo.cli.flags import flag, with_flags
 from pgzoo.cli.run import DEFAULT_SEEDS, click_type, running_options
+from pgzoo.cli.streams import interrupted, only_display
 from pgzoo.cli.values import PLACE, POLICIES, parse_seeds
 from pgzoo.errors import UsageError
 from pgzoo.options import Option, options_of, own_options, written
@@ -143,6 +143,7 @@ def compare(
     """
     from pgzoo.compare.api import compare as run_comparison
 
+    only_display()
     typed = _typed(ctx)
     asked = {k: v for k, v in given.items() if v not in (None, ())}
     if "env" not in asked:
@@ -161,8 +162,7 @@ def compare(
         found = run_comparison(agents, progress=not quiet, command=shlex.join(typed), **asked)
     except KeyboardInterrupt as error:
         where = str(error) or "What is trained is saved; the same command goes on."
-        say(f"Interrupted. {where} It was:\n  {command(*typed) or NO_COMMAND}", err=True)
-        sys.exit(130)
+        interrupted(f"Interrupted. {where} It was:\n  {command(*typed) or NO_COMMAND}")
     if not quiet:
         print_comparison(Terminal(), found)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,6 +11,7 @@ from rich.progress import track
 from rich.table import Table
 
 from pgzoo.cli.commands import say
+from pgzoo.cli.streams import interrupted, only_display
 from pgzoo.cli.values import PLACE
 from pgzoo.options import LARGEST_WHOLE
 from pgzoo.records.terminal import Terminal
@@ -33,6 +33,7 @@ def student(out: Path) -> None:
     """Write the notebooks that learners fill in, and how to begin, to the new folder OUT."""
     from pgzoo.course.handout import write_handout
 
+    only_display()
     for path in write_handout(out):
         say(path)
 
@@ -86,18 +87,19 @@ def grade(
     from pgzoo.course.grading.grades import write_grades
     from pgzoo.course.grading.submissions import submissions_in
 
+    only_display()
     setting = grading.make_setting(chapter, exercise, seed, seconds, without)
     grading.check_place(out, submissions)
     paths = submissions_in(submissions)
     console = Terminal()
     grades: list[list[Grade]] = []
-    interrupted = False
+    stopped = False
     try:
         one_by_one = grading.grade_class(paths, setting, jobs)
         for graded in track(one_by_one, "Grading", len(paths), console=console, transient=True):
             grades.append(graded)
     except KeyboardInterrupt:
-        interrupted = True
+        stopped = True
     if grades:
         write_grades(out, [g for graded in grades for g in graded], setting.about())
         _print_summary(console, grades)
@@ -106,10 +108,9 @@ def grade(
         f"{', '.join(setting.protections) or 'none'}",
         highlight=False,
     )
-    if interrupted:
+    if stopped:
         kept = f"the grades up to there are in {out}" if grades else "nothing was written"
-        say(f"Interrupted; {kept}.", err=True)
-        sys.exit(130)
+        interrupted(f"Interrupted; {kept}.")
     console.print(f"Grades: {out}", highlight=False, soft_wrap=True)
 
 

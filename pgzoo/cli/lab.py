@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import click
 
-from pgzoo.cli.commands import say
 from pgzoo.cli.flags import flag
+from pgzoo.cli.streams import interrupted, only_display
 from pgzoo.cli.values import PLACE, POLICIES, WIDTHS
 from pgzoo.errors import UsageError
 from pgzoo.options import checked
@@ -187,8 +186,9 @@ def _lab(
     from pgzoo.lab.api import make_problem
     from pgzoo.lab.measurement import Settings
     from pgzoo.lab.studies import STUDIES, Setup, with_defaults
-    from pgzoo.records.files import free_folder
+    from pgzoo.records.files import alone_in, free_folder
 
+    only_display()
     if name in STUDIES:
         _check_left_alone(STUDIES[name].changes)
     given = {"gamma": gamma, "limit": limit, **budget}
@@ -216,23 +216,21 @@ def _lab(
     setup = Setup(problem, settings, group_size, run, replica, estimators, given_here)
     console = Terminal()
     try:
-        with LabDisplay(console) as display:
-            interrupted = _lab_results(name, setup, folder, display, console)
+        with alone_in(folder), LabDisplay(console) as display:
+            stopped = _lab_results(name, setup, folder, display, console)
     except KeyboardInterrupt:
         _remove_if_empty(created)
         any_results = (folder / "lab.json").exists()
         kept = f"what was complete is in {folder}" if any_results else "nothing was complete"
-        say(f"Interrupted; {kept}.", err=True)
-        sys.exit(130)
+        interrupted(f"Interrupted; {kept}.")
     except UsageError as error:
         _remove_if_empty(created)
         if (folder / "lab.json").exists():
             raise UsageError(f"{error} What was complete before is in {folder}.") from error
         raise
     console.print(f"\nResults: {folder}", highlight=False, soft_wrap=True)
-    if interrupted:
-        say("Interrupted; what was complete is kept.", err=True)
-        sys.exit(130)
+    if stopped:
+        interrupted("Interrupted; what was complete is kept.")
 
 
 def _check_left_alone(option: str) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from pgzoo.cli.streams import only_display
 from pgzoo.cli.values import PLACE
 from pgzoo.records.terminal import Terminal
 
@@ -37,6 +38,7 @@ def plot(runs: tuple[Path, ...], out: Path, formats: str, title: str | None) -> 
     """
     from pgzoo.compare.plot import plot_runs
 
+    only_display()
     files = plot_runs(runs, out, [kind.strip() for kind in formats.split(",")], title)
     console = Terminal()
     console.print(f"{len(files)} files in {out}:", highlight=False)

@@ -12,8 +12,9 @@ import click
 
 from pgzoo.agents import AGENTS, Agent, agent_class, options_in_order, training_default
 from pgzoo.agents.custom import FunctionError
-from pgzoo.cli.commands import NO_COMMAND, agent_words, command, say
+from pgzoo.cli.commands import NO_COMMAND, agent_words, command
 from pgzoo.cli.flags import flag, with_flags
+from pgzoo.cli.streams import interrupted, only_display
 from pgzoo.cli.values import PLACE, POLICIES, WIDTHS, parse_seeds
 from pgzoo.errors import UsageError
 from pgzoo.options import written
@@ -191,6 +192,7 @@ def _run(
 
     if seeds is not None:
         given["seeds"] = parse_seeds(seeds)
+    only_display()
     progress = not quiet
     console = Terminal()
     made: list[Path] = []
@@ -202,12 +204,10 @@ def _run(
         else:
             trained = _train(name, out, given, progress, made)
     except TrainingInterrupted:
-        say(
+        interrupted(
             "Interrupted; everything so far is saved. Go on with:\n"
-            f"  {_resuming(name, resume or made[0])}",
-            err=True,
+            f"  {_resuming(name, resume or made[0])}"
         )
-        sys.exit(130)
     except TrainingStoppedError as error:
         advice = "Go on with" if name in AGENTS else MENDED
         how = _resuming(name, resume or made[0])
@@ -229,6 +229,7 @@ def _resuming(name: str, path: Path) -> str:
 def _train(
     name: str, out: Path | None, given: dict[str, Any], progress: bool, made: list[Path]
 ) -> Run:
+    from pgzoo.learning.loop import TrainingInterrupted
     from pgzoo.learning.run import train
     from pgzoo.records.files import free_folder
     from pgzoo.records.run_folder import FolderTakenError
@@ -243,9 +244,9 @@ def _train(
     made.append(path)
     try:
         return train(name, out=path, progress=progress, **given)
-    except FolderTakenError:
-        raise  # what is there is another's
-    except Exception as error:
+    except (FolderTakenError, TrainingInterrupted):
+        raise  # what is there is another's, or is gone on with
+    except BaseException as error:
         started = (path / "metrics.csv").exists() and (path / "metrics.csv").stat().st_size > 0
         of_disk = isinstance(error.__cause__, OSError) and not isinstance(error, FunctionError)
         if new and not started and not of_disk:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import signal
 import threading
 from pathlib import Path
 
@@ -31,7 +30,6 @@ def tensorboard(path: Path, host: str, port: int) -> None:
     """Show the curves of a run, a comparison, or all runs of a folder (default: runs)."""
     from pgzoo.records.viewer import MOST_AT_ONCE, serving, shown
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
     runs = len(shown(path))
     try:
         with serving(path, host, port) as address:

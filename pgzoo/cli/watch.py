@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from pgzoo.cli.flags import with_flags
+from pgzoo.cli.streams import only_display
 from pgzoo.cli.values import PLACE, Numbers, parse_seeds
 from pgzoo.records.terminal import Terminal
 
@@ -55,6 +56,7 @@ def watch(run_folder: Path, seed: str | None, out: Path | None, **given: Any) ->
     from pgzoo.learning.run import load
     from pgzoo.records.film import check_target
 
+    only_display()
     run = load(run_folder)
     path = out or run.path / "film.gif"
     check_target(path)

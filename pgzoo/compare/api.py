@@ -40,6 +40,7 @@ from pgzoo.learning.progress import Manner
 from pgzoo.learning.run import check_env_id, seeds_of
 from pgzoo.learning.trainer import Trainer
 from pgzoo.options import build, checked, checked_path, shown
+from pgzoo.records import files
 from pgzoo.records.config import MOST_SEEDS
 
 REUSED = ("runs", "comparisons")
@@ -163,7 +164,7 @@ def compare(
             for note in found.notes:
                 show.say(note)
             outcomes, decisions = _obtain(found, chosen, most_batches, show)
-    shutil.rmtree(own.path / UNFINISHED, ignore_errors=True)
+        shutil.rmtree(own.path / UNFINISHED, ignore_errors=True)
     result = Comparison(
         outcomes=outcomes,
         question=question,
@@ -400,18 +401,19 @@ def _own_folder(
     fresh = not path.exists() or (among is not None and not any(path.iterdir()))
     own = _Own(path, None, _earlier_look(path, question))
     asking.begin(path, question)
-    try:
-        yield own
-    except TrainingInterrupted:
-        raise TrainingInterrupted(
-            f"Everything up to here is saved in {path}; the same comparison goes on from there."
-        ) from None
-    except Exception:
-        if fresh and not any(file.stat().st_size for file in path.glob("**/metrics.csv")):
-            shutil.rmtree(path, ignore_errors=True)
-            if among is not None and not any(path.parent.iterdir()):
-                path.parent.rmdir()
-        raise
+    with files.alone_in(path):
+        try:
+            yield own
+        except TrainingInterrupted:
+            raise TrainingInterrupted(
+                f"Everything up to here is saved in {path}; the same comparison goes on from there."
+            ) from None
+        except Exception:
+            if fresh and not any(file.stat().st_size for file in path.glob("**/metrics.csv")):
+                shutil.rmtree(path, ignore_errors=True)
+                if among is not None and not any(path.parent.iterdir()):
+                    path.parent.rmdir()
+            raise
 
 
 def _call(

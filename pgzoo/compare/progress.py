@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Protocol, Self
 
 import numpy as np
 
 from pgzoo.errors import UsageError
-from pgzoo.learning.progress import LINES_PER_RUN, Manner, fitting
+from pgzoo.learning.progress import LINES_PER_RUN, Forgiving, Manner, fitting
 from pgzoo.learning.shards import ShardReport
 from pgzoo.records.intervals import decimals
 from pgzoo.records.printable import printable
@@ -114,7 +115,7 @@ class Display(Protocol):
     def __exit__(self, *_: object) -> None:
         """End."""
 
-    def __call__(self, standings: Standings) -> None:
+    def __call__(self, standings: Standings, /) -> None:
         """Show where all stand."""
 
     def say(self, line: str) -> None:
@@ -136,7 +137,15 @@ def display(manner: bool | Manner, threshold: float | None) -> Display:
     made = {"rich": LiveTable, "tqdm": Bar, "lines": Lines, "none": Silent}
     if manner not in made:
         raise UsageError(f"Expected `progress` among auto, {', '.join(made)}; got {manner!r}.")
-    return made[manner](threshold)
+    return ForgivingStandings(partial(made[manner], threshold))
+
+
+class ForgivingStandings(Forgiving):
+    """Another display until it cannot be shown any more."""
+
+    def say(self, line: str) -> None:
+        """Show a line that stays."""
+        self._attempt(lambda shown: shown.say(line))
 
 
 class Silent:

@@ -17,7 +17,7 @@ from pgzoo.compare.figures.canvas import looks_of
 from pgzoo.compare.outcome import Outcome
 from pgzoo.errors import UsageError
 from pgzoo.options import written
-from pgzoo.records.files import read, write
+from pgzoo.records.files import read, write_text
 from pgzoo.records.intervals import MIN_RUNS
 from pgzoo.records.style import rendered
 
@@ -94,7 +94,7 @@ def write_report(
         notes=[*notes, *_failures(outcomes)],
         limits=[*limits(outcomes), *ALWAYS],
     )
-    write(path, page.encode())
+    write_text(path, page)
 
 
 def limits(outcomes: Sequence[Outcome]) -> list[str]:

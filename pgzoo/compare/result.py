@@ -277,7 +277,7 @@ class Comparison:
                 figures={title: path.read_bytes() for title, path in pictures.items()},
             )
             content = json.dumps(self.to_json(), indent=2, allow_nan=False, ensure_ascii=False)
-            files.write(folder / RESULT, content.encode())
+            files.write_text(folder / RESULT, content)
 
     def to_json(self) -> dict[str, Any]:
         """As in ``compare.json``: question, verdicts, all figures' numbers, runs, versions."""

@@ -23,7 +23,7 @@ from pgzoo.compare.judge import ranked
 from pgzoo.compare.outcome import Outcome
 from pgzoo.compare.pairs import Pair
 from pgzoo.options import written
-from pgzoo.records.files import write
+from pgzoo.records.files import write_text
 from pgzoo.records.intervals import Interval, decimals, interquartile_mean_interval
 
 if TYPE_CHECKING:
@@ -267,6 +267,6 @@ def write_tables(
             ("tex", as_latex(words)),
         ):
             path = folder / f"{name}.{suffix}"
-            write(path, text.encode())
+            write_text(path, text)
             paths.append(path)
     return paths

@@ -8,7 +8,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ from pgzoo.lab.statistics import (
     compare,
 )
 from pgzoo.options import flat as flat_options
+from pgzoo.records import files
 from pgzoo.records.config import LIBRARIES
 from pgzoo.records.intervals import Interval
 from pgzoo.records.significance import SIGNIFICANT
@@ -197,13 +198,11 @@ def write_tables(folder: Path, data: Any, rows: Sequence[dict[str, Any]]) -> Non
         writer = csv.DictWriter(text, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)
-    files = {"lab.json": _numbers_in_line(json.dumps(data, indent=2)), "lab.csv": text.getvalue()}
+    tables = {"lab.json": _numbers_in_line(json.dumps(data, indent=2)), "lab.csv": text.getvalue()}
     with explained_writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-        for name, content in files.items():
-            temporary = folder / f".{name}.tmp"
-            temporary.write_text(content)
-            temporary.replace(folder / name)
+        for name, content in tables.items():
+            files.write_text(folder / name, content)
 
 
 def _numbers_in_line(text: str) -> str:
@@ -262,11 +261,13 @@ def write_events(folder: Path, rows: Sequence[tuple[int, Row]]) -> None:
         folder: of the results.
         rows: each with its place on the horizontal axis.
     """
-    from torch.utils.tensorboard import SummaryWriter
+    from tensorboard.plugins.scalar.summary_v2 import scalar_pb
+
+    from pgzoo.records.tensorboard import EventFile
 
     for name in dict.fromkeys(short_label(row.estimator) for _, row in rows):
         run = folder / "tensorboard" / name.replace("/", "_").replace(":", " ")
-        with SummaryWriter(str(run)) as writer:
+        with closing(EventFile(run)) as events:
             for x, row in rows:
                 if short_label(row.estimator) != name:
                     continue
@@ -275,4 +276,4 @@ def write_events(folder: Path, rows: Sequence[tuple[int, Row]]) -> None:
                     for end in ("point", "low", "high"):
                         if np.isfinite(value := getattr(interval, end)):
                             tag = quantity if end == "point" else f"{quantity}_{end}"
-                            writer.add_scalar(f"lab/{tag}", value, x)
+                            events.add(scalar_pb(f"lab/{tag}", value), x)

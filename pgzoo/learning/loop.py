@@ -8,14 +8,18 @@ on from it, and an interruption at any moment falls back on the last one.
 from __future__ import annotations
 
 import dataclasses
+import errno
+import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from pgzoo_envs.errors import EnvError
 
 from pgzoo.errors import UsageError
 from pgzoo.learning.evaluate import EPISODES, evaluate
+from pgzoo.learning.interrupts import once_is_enough
 from pgzoo.learning.progress import Clock, Report
 from pgzoo.learning.snapshots import take_snapshots
 from pgzoo.learning.state import TrainState
@@ -83,35 +87,75 @@ def run_training(
     Raises:
         TrainingInterrupted: on Ctrl-C, after saving.
         TrainingStoppedError: if agent or environment fail after the first iteration, after saving.
-        UsageError: for a damaged run folder, or a full disk.
+        UsageError: for a damaged run folder, a full disk, or a folder that was taken away.
     """
     finished = folder.summary()
     if finished is not None:
         return finished
     try:
-        with folder.training():
+        with _alone_in(folder):
             state = _starting_state(trainer, folder)
             seeds = tensorboard_seeds or folder.has_seed_curves
             state, clock = _train(trainer, folder, state, callback, seeds)
             if state.running:
                 return None
             summary = _summary(trainer, folder, state, clock.seconds())
-            folder.write_summary(summary)
-            config, known = trainer.config, state.to_json()
-            figures = run_figures(config, read_lines(folder, known)) if draw else {}
-            write_results(folder.path, config, Results.of(summary), figures)
+            with writing(folder):
+                folder.write_summary(summary)
+                config, known = trainer.config, state.to_json()
+                figures = run_figures(config, read_lines(folder, known)) if draw else {}
+                write_results(folder.path, config, Results.of(summary), figures)
             return summary
     except KeyboardInterrupt as error:
         raise TrainingInterrupted(
             f"Everything up to here is saved in {folder.path}, and training can go on from there."
         ) from error
-    except OSError as error:
-        raise UsageError(
-            f"Cannot write to {folder.path}: {error.strerror}. The last checkpoint is intact: make "
-            "room, then go on with the run by `resume`."
-        ) from error
     finally:
         trainer.close()
+
+
+@contextmanager
+def _alone_in(folder: RunFolder) -> Iterator[None]:
+    """Be the only one who trains a run, as ``folder.training``, with errors in words."""
+    with ExitStack() as stack:
+        with writing(folder):
+            stack.enter_context(folder.training())
+        yield
+
+
+@contextmanager
+def writing(folder: RunFolder) -> Iterator[None]:
+    """Around all that is written into a run's folder, and nothing else: its errors in words.
+
+    Raises:
+        UsageError: if the operating system refuses to write.
+    """
+    try:
+        if not folder.in_place:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
+        yield
+    except OSError as error:
+        raise UsageError(
+            f"Cannot write to {folder.path}: {error.strerror}. {_way_on(folder, error)}"
+        ) from error
+
+
+def _way_on(folder: RunFolder, error: OSError) -> str:
+    """What to do where a run cannot be written."""
+    if not folder.in_place:
+        return (
+            "The folder was moved or removed while the run was being trained. If there is one "
+            "elsewhere, go on with it there by `resume`; else start anew."
+        )
+    if error.errno in (errno.EMFILE, errno.ENFILE):
+        remedy = "allow this process more open files (`ulimit -n`)"
+    elif error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+        remedy = "make the folder writable"
+    elif error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
+        remedy = "make room"
+    else:
+        remedy = "put that right"
+    return f"The last checkpoint is intact: {remedy}, then go on with the run by `resume`."
 
 
 def _starting_state(trainer: Trainer, folder: RunFolder) -> TrainState:
@@ -128,27 +172,30 @@ def _train(
     tensorboard_seeds: bool,
 ) -> tuple[TrainState, Clock]:
     budget = trainer.agent.steps
-    metrics_file = MetricsFile(folder, state.metrics_size, state.metrics_digest)
-    times = TimesFile(folder, state.iteration)
-    clock = Clock(state, times.seconds, budget)
-    dashboard = Dashboard(
-        folder.path,
-        trainer.config,
-        read_lines(folder, state.to_json()),
-        threshold=trainer.env.reward_threshold,
-        seeds=tensorboard_seeds,
-    )
+    with writing(folder):
+        metrics_file = MetricsFile(folder, state.metrics_size, state.metrics_digest)
+        times = TimesFile(folder, state.iteration)
+        clock = Clock(state, times.seconds, budget)
+        dashboard = Dashboard(
+            folder.path,
+            trainer.config,
+            read_lines(folder, state.to_json()),
+            threshold=trainer.env.reward_threshold,
+            seeds=tensorboard_seeds,
+        )
 
     def save(state: TrainState) -> None:
-        metrics_file.sync()
-        times.sync()
-        dashboard.flush()
-        folder.save_checkpoint(*state.to_checkpoint())
+        with writing(folder):
+            metrics_file.sync()
+            times.sync()
+            dashboard.flush()
+            folder.save_checkpoint(*state.to_checkpoint())
 
     def with_snapshots(before: TrainState | None, state: TrainState) -> TrainState:
         state, whole = take_snapshots(before, state, budget)
-        for percent, theta in whole.items():
-            folder.save_snapshot(percent, theta)
+        with writing(folder):
+            for percent, theta in whole.items():
+                folder.save_snapshot(percent, theta)
         return state
 
     try:
@@ -160,9 +207,10 @@ def _train(
             before = state
             after, iteration = _iterate(trainer, state, folder)
             lines = _metrics_lines(trainer, iteration)
-            metrics_file.append(lines)
-            times.append(iteration.number, clock.seconds())
-            dashboard.add(lines)
+            with writing(folder):
+                metrics_file.append(lines)
+                times.append(iteration.number, clock.seconds())
+                dashboard.add(lines)
             after = with_snapshots(before, after)
             state = dataclasses.replace(
                 after, metrics_size=metrics_file.size, metrics_digest=metrics_file.digest
@@ -175,12 +223,13 @@ def _train(
                 pause = max(SECONDS_BETWEEN_CHECKPOINTS, TIMES_TO_SAVE * (saved - now))
         save(state)
     except (KeyboardInterrupt, TrainingStoppedError, CallbackError):
-        save(state)
+        with once_is_enough():
+            save(state)
         raise
     finally:
-        dashboard.close()
-        times.close()
-        metrics_file.close()
+        with writing(folder), ExitStack() as files:
+            for file in (metrics_file, times, dashboard):
+                files.callback(file.close)
     return state, clock
 
 

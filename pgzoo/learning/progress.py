@@ -85,7 +85,7 @@ class Display(Protocol):
     def __exit__(self, *_: object) -> None:
         """End."""
 
-    def __call__(self, report: Report) -> None:
+    def __call__(self, report: Report, /) -> None:
         """Show an iteration."""
 
 
@@ -103,7 +103,7 @@ def display(manner: bool | Manner = "auto") -> Display:
     if not isinstance(manner, str) or manner not in ("auto", *made):
         got = shown(manner)
         raise UsageError(f"Expected `progress` among auto, {', '.join(made)}; got {got}.")
-    return made[fitting() if manner == "auto" else manner]()
+    return Forgiving(made[fitting() if manner == "auto" else manner])
 
 
 def fitting() -> Manner:
@@ -111,7 +111,40 @@ def fitting() -> Manner:
     shell = sys.modules.get("IPython")
     if shell is not None and "IPKernelApp" in (getattr(shell.get_ipython(), "config", None) or {}):
         return "tqdm"
-    return "rich" if sys.stdout.isatty() else "lines"
+    return "rich" if sys.stdout is not None and sys.stdout.isatty() else "lines"
+
+
+class Forgiving:
+    """Another display until it cannot be shown any more: its terminal is gone, say.
+
+    Training does not end for that.
+
+    Args:
+        make: makes the display.
+    """
+
+    def __init__(self, make: Callable[[], Any]) -> None:
+        self._shown: Any = None
+        self._attempt(lambda _: setattr(self, "_shown", make()), always=True)
+
+    def _attempt(self, show: Callable[[Any], Any], *, always: bool = False) -> None:
+        if self._shown is not None or always:
+            try:
+                show(self._shown)
+            # A closed file is a ValueError, as is what its encoding lacks; rich exits on a pipe.
+            except (OSError, ValueError, SystemExit):
+                self._shown = None
+
+    def __enter__(self) -> Self:
+        self._attempt(lambda shown: shown.__enter__())
+        return self
+
+    def __exit__(self, *exception: object) -> None:
+        self._attempt(lambda shown: shown.__exit__(*exception))
+
+    def __call__(self, report: Any, /) -> None:
+        """Show a report."""
+        self._attempt(lambda shown: shown(report))
 
 
 class Silent:

@@ -168,6 +168,20 @@ def write(path: Path, content: bytes) -> None:
         temporary.replace(path)
 
 
+def write_text(path: Path, text: str) -> None:
+    """Replace a file of text in UTF-8, as ``write``; names of files that are no text are escaped.
+
+    Raises:
+        OSError: if it cannot be written; what was there is still there then.
+    """
+    write(path, encoded(text))
+
+
+def encoded(text: str) -> bytes:
+    """Text in UTF-8. A name of a file need not be text: its other bytes are escaped."""
+    return text.encode(errors="backslashreplace")
+
+
 def create(path: Path, content: bytes) -> None:
     """Make a file that is not there yet: of several that try at once, one succeeds.
 
@@ -222,7 +236,7 @@ def _write_new(path: Path, content: bytes) -> None:
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[None]:
+def locked(path: Path) -> Iterator[int]:
     """Keep other processes from doing the same; the system ends it with the process.
 
     Without effect where the system or the file system has no such locks.
@@ -230,22 +244,39 @@ def locked(path: Path) -> Iterator[None]:
     Args:
         path: a file that is there and that nobody replaces.
 
+    Yields:
+        its descriptor.
+
     Raises:
         UsageError: if it is locked already.
         OSError: if it cannot be opened for writing.
     """
     descriptor = open_regular(path, os.O_RDWR)
     try:
-        if fcntl is not None:
-            try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError as error:
-                raise UsageError(
-                    f"Expected {path.parent} to be at rest, but this run is being trained right "
-                    "now. Wait until that has ended, or stop it."
-                ) from error
-            except OSError:
-                pass  # no locks here
+        _lock(descriptor, f"Expected {path.parent} to be at rest, but this run is being trained")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes from putting their results into a folder meanwhile; as ``locked``.
+
+    What killed ones have left half-written there, or one level below, is removed.
+
+    Raises:
+        UsageError: if another one does already.
+        OSError: if the folder cannot be opened.
+    """
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        _lock(descriptor, f"Expected {folder} to be at rest, but its results are being made")
+        for place in (folder, *folder.glob("*/")):
+            remove_leftovers(place)
         yield
     finally:
         os.close(descriptor)
@@ -270,6 +301,18 @@ def is_locked(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def _lock(descriptor: int, expected: str) -> None:
+    if fcntl is not None:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UsageError(
+                f"{expected} right now. Wait until that has ended, or stop it."
+            ) from error
+        except OSError:
+            pass  # no locks here
 
 
 def free_folder(parent: Path, stem: str) -> Path:

@@ -122,8 +122,17 @@ class MetricsFile:
         self._digest.update(content)
 
     def sync(self) -> None:
-        """Make sure that what was appended is on the disk."""
+        """Make sure that what was appended is on the disk.
+
+        Raises:
+            UsageError: if another program has changed or replaced the file meanwhile.
+            OSError: if the disk is full.
+        """
         os.fsync(self._file.fileno())
+        ours = os.fstat(self._file.fileno())
+        there = self._path.lstat() if os.path.lexists(self._path) else None
+        if there is None or not os.path.samestat(ours, there) or ours.st_size != self.size:
+            raise damaged(self._path, "another program changed it while the run was being trained")
 
     def close(self) -> None:
         """Close the file."""

@@ -57,6 +57,7 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self._held: int | None = None
 
     @classmethod
     def create(cls, path: Path, config: RunConfig) -> Self:
@@ -107,10 +108,23 @@ class RunFolder:
             OSError: if the folder cannot be written.
         """
         self.check_files()
-        with files.locked(self.path / CONFIG):
-            files.remove_leftovers(self.path)
-            files.remove_leftovers(self.path / SNAPSHOTS)
-            yield
+        with files.locked(self.path / CONFIG) as self._held:
+            try:
+                files.remove_leftovers(self.path)
+                files.remove_leftovers(self.path / SNAPSHOTS)
+                yield
+            finally:
+                self._held = None
+
+    @property
+    def in_place(self) -> bool:
+        """Whether the folder that is being trained is still where it was; True if none is."""
+        try:
+            return self._held is None or os.path.samestat(
+                os.fstat(self._held), (self.path / CONFIG).lstat()
+            )
+        except OSError:
+            return False
 
     def check_files(self) -> None:
         """Make sure that what training writes to are files and folders of the run's own.

@@ -15,6 +15,7 @@ from __future__ import annotations
 import itertools
 import math
 import os
+import re
 import socket
 import stat
 import struct
@@ -43,7 +44,7 @@ from pgzoo.records.columns import (
     variance_column,
 )
 from pgzoo.records.config import RunConfig
-from pgzoo.records.files import check_kind
+from pgzoo.records.files import check_kind, encoded
 from pgzoo.records.intervals import interquartile_mean_interval, steps_to_threshold
 from pgzoo.records.pooling import latest, relative_variance
 from pgzoo.records.printable import in_markdown
@@ -147,6 +148,7 @@ FIGURES = "with figures"
 """Section of figures, which is behind the curves."""
 MOST_SEED_CURVES = 100
 """Seeds that may each be a TensorBoard run, which is an open file and a line in every chart."""
+STAMP = re.compile(r"events\.out\.tfevents\.(\d{10})\.")
 NUMBERS = itertools.count()
 """Of this process's event files, so that no two have the same name."""
 
@@ -163,7 +165,11 @@ class EventFile:
                 this one adds to them.
         """
         folder.mkdir(parents=True, exist_ok=True)
-        name = f"{int(time.time()):010d}.{socket.gethostname()}.{os.getpid()}.{next(NUMBERS)}"
+        # TensorBoard reads in the order of names: a clock that was set back must not show in them.
+        earlier = (int(found[1]) for p in folder.glob("events.*") if (found := STAMP.match(p.name)))
+        self._began = max(time.time(), 1 + max(earlier, default=0))
+        self._since = time.monotonic()
+        name = f"{int(self._began):010d}.{socket.gethostname()}.{os.getpid()}.{next(NUMBERS)}"
         # Written here and now; TensorBoard's own writer has a thread that Ctrl-C would wait for.
         self._file = (folder / f"events.out.tfevents.{name}").open("xb")
         self._records = RecordWriter(self._file)
@@ -185,7 +191,7 @@ class EventFile:
 
     def text(self, tag: str, markdown: str, step: int) -> None:
         """A text."""
-        self.add(text_pb(tag, markdown), step)
+        self.add(text_pb(tag, encoded(markdown).decode()), step)
 
     def figure(self, name: str, png: bytes, step: int) -> None:
         """A PNG file."""
@@ -198,7 +204,8 @@ class EventFile:
         self._write(step=step, summary=summary)
 
     def _write(self, **event: Any) -> None:
-        self._records.write(Event(wall_time=time.time(), **event).SerializeToString())
+        now = self._began + time.monotonic() - self._since
+        self._records.write(Event(wall_time=now, **event).SerializeToString())
 
     def flush(self) -> None:
         """Write what was added to the disk."""
@@ -442,7 +449,9 @@ def _options(config: RunConfig) -> dict[str, Any]:
         "seeds": len(config.seeds),
     }
     return {
-        k: v if isinstance(v, (int, float, str)) and not isinstance(v, bool) else written(v)
+        k: v
+        if isinstance(v, (int, float)) and not isinstance(v, bool)
+        else encoded(written(v)).decode()
         for k, v in (given | config.hyperparameters).items()
         if v is not None
     }

@@ -6,6 +6,7 @@ import hashlib
 import inspect
 import os
 import random
+import subprocess
 import sys
 from pathlib import Path
 
@@ -503,3 +504,20 @@ def test_a_replica_is_named_by_its_seed():
     psi[1, 0, 1] = torch.nan
     with pytest.raises(UsageError, match="got nan at seed 77, trajectory 0, step 1"):
         checked_psi("mine", psi, t)
+
+
+def test_an_estimator_may_be_what_loads_torch_first(tmp_path):
+    (tmp_path / "mine.py").write_text("import torch\n\n\ndef psi(t):\n    return t.reward\n")
+    program = "import sys; from pgzoo.agents import agent_class; assert 'torch' not in sys.modules"
+    program += "; print(agent_class('mine.py:psi').name)"
+    ran = subprocess.run(
+        [sys.executable, "-c", program], cwd=tmp_path, check=True, capture_output=True, text=True
+    )
+    assert ran.stdout.strip().endswith("mine.py:psi")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="names that are no text")
+def test_the_name_of_a_file_must_be_text(tmp_path):
+    (tmp_path / "m\udcff.py").write_text("def psi(t): ...")
+    with pytest.raises(UsageError, match="Rename it"):
+        agent_class(f"{tmp_path}/m\udcff.py:psi")

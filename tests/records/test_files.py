@@ -81,3 +81,28 @@ def test_without_locks_training_goes_on(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "fcntl", None)
     with files.locked(tmp_path / "a"), files.locked(tmp_path / "a"):
         pass
+    with files.alone_in(tmp_path), files.alone_in(tmp_path):
+        pass
+
+
+def test_what_killed_processes_left_is_removed(tmp_path):
+    (tmp_path / "figures").mkdir()
+    left = [tmp_path / f".a.{'0f' * 8}.tmp", tmp_path / "figures" / f".b.png.{'12' * 8}.tmp"]
+    kept = [tmp_path / ".a.tmp", tmp_path / "figures" / "b.png"]
+    for path in left + kept:
+        path.write_text("")
+    with files.alone_in(tmp_path):
+        assert [path.exists() for path in left + kept] == [False, False, True, True]
+
+
+def test_a_file_system_without_locks_is_no_error(tmp_path, monkeypatch):
+    class NoLocks:
+        LOCK_EX = LOCK_NB = 0
+
+        def flock(self, *_):
+            raise OSError(95, "Operation not supported")
+
+    (tmp_path / "a").write_text("")
+    monkeypatch.setattr(files, "fcntl", NoLocks())
+    with files.locked(tmp_path / "a"), files.locked(tmp_path / "a"), files.alone_in(tmp_path):
+        pass

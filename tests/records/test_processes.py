@@ -3,11 +3,13 @@
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 
 import pytest
 
 from pgzoo.errors import UsageError
-from pgzoo.records.files import free_folder
+from pgzoo.records.files import alone_in, free_folder
 from pgzoo.records.run_folder import RunFolder
 from tests.records.examples import CONFIG, config
 
@@ -71,6 +73,51 @@ def test_of_two_that_create_one_folder_at_once_one_succeeds(tmp_path, task):
 def test_default_names_are_never_shared(tmp_path):
     names = [path.name for outcome in race(take, tmp_path) for path in outcome.values()]
     assert sorted(names) == sorted(f"rloo-{i}" for i in range(1, 2 * ROUNDS + 1))
+
+
+TWENTY = """
+import os, sys
+from pathlib import Path
+from pgzoo.records.files import free_folder
+wait, go = os.pipe()
+for _ in range(20):
+    if os.fork() == 0:
+        os.close(go)
+        os.read(wait, 1)  # until there is nobody who could write
+        for _ in range(5):
+            os.write(1, f"{free_folder(Path(sys.argv[1]), 'rloo').name} ".encode())
+        os._exit(0)
+os.close(go)
+for _ in range(20):
+    os.wait()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="fork")
+def test_twenty_processes_get_a_hundred_names(tmp_path):
+    program = [sys.executable, "-c", TWENTY, str(tmp_path)]
+    names = subprocess.run(program, check=True, capture_output=True, text=True).stdout.split()
+    assert sorted(names) == sorted(f"rloo-{i}" for i in range(1, 101))
+
+
+def hold(path, started):
+    with alone_in(path):
+        started.set()
+        signal.pause()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="POSIX signals and locks")
+def test_results_are_made_by_one_process_at_a_time(tmp_path):
+    started = SPAWN.Event()
+    process = SPAWN.Process(target=hold, args=(tmp_path, started))
+    process.start()
+    assert started.wait(60)
+    with pytest.raises(UsageError, match="results are being made right now"), alone_in(tmp_path):
+        pass
+    process.kill()
+    process.join()
+    with alone_in(tmp_path):
+        pass
 
 
 def train_here(folder):

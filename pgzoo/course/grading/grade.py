@@ -201,6 +201,7 @@ def _begin(seconds: int, without: frozenset[str]) -> None:
     """Once in each grading process; its nursery ends with it."""
     global _nursery
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the one that began them
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
     end_with_parent()
     _nursery = Nursery(seconds, tuple(without))
 

@@ -64,8 +64,8 @@ def write_grades(path: Path, grades: Sequence[Grade], setting: dict[str, Any]) -
     times = {f"{g.submission}: {g.exercise}": round(g.seconds, 3) for g in grades}
     about = json.dumps(setting | {"times": times}, indent=1, ensure_ascii=False)
     try:
-        files.write(path.with_suffix(".json"), about.encode() + b"\n")
-        files.write(path, text.getvalue().encode())
+        files.write_text(path.with_suffix(".json"), about + "\n")
+        files.write_text(path, text.getvalue())
     except OSError as error:
         raise files.cannot_write(path, error) from error
 
