@@ -9,9 +9,8 @@ from typing import Any
 import click
 
 from pgzoo.errors import UsageError
-from pgzoo.options import checked_path, shown
+from pgzoo.options import LARGEST_SEED, MOST_SEEDS, checked_path, shown
 
-MOST_SEEDS, LARGEST_SEED = 10_000, 2**63 - 1
 POLICIES = {
     "mlp": "tanh network with the widths of --hidden",
     "linear": "one matrix from observation to action preferences",

@@ -39,9 +39,8 @@ from pgzoo.learning.loop import TrainingInterrupted
 from pgzoo.learning.progress import Manner
 from pgzoo.learning.run import check_env_id, seeds_of
 from pgzoo.learning.trainer import Trainer
-from pgzoo.options import build, checked, checked_path, shown
+from pgzoo.options import MOST_SEEDS, build, checked, checked_path, shown
 from pgzoo.records import files
-from pgzoo.records.config import MOST_SEEDS
 
 REUSED = ("runs", "comparisons")
 """Folders in which runs are looked for, where they are, if nothing is said."""

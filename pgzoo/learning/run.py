@@ -33,10 +33,20 @@ from pgzoo.learning.state import TrainState
 from pgzoo.learning.stored import load_state, policies, stored_config
 from pgzoo.learning.trainer import Trainer, describe_env, make_collector
 from pgzoo.learning.update import Networks
-from pgzoo.options import build, checked, checked_path, flat, own_options, plain, shown
+from pgzoo.options import (
+    LARGEST_SEED,
+    MOST_SEEDS,
+    build,
+    checked,
+    checked_path,
+    flat,
+    own_options,
+    plain,
+    shown,
+)
 from pgzoo.policies.networks import Network, make_policy
 from pgzoo.policies.policy import Policy
-from pgzoo.records.config import MOST_SEEDS, RunConfig
+from pgzoo.records.config import RunConfig
 from pgzoo.records.metrics_file import read_metrics
 from pgzoo.records.run_folder import RunFolder
 from pgzoo.records.tensorboard import MOST_SEED_CURVES
@@ -50,7 +60,6 @@ if TYPE_CHECKING:
     from pgzoo.records.film import Film
 
 AgentName = str | Callable[..., Any]
-LARGEST_SEED = 2**63 - 1
 MENDED = (
     "A mended function is another estimator: start a new run with it. If the cause lay outside of "
     "it, go on with"

@@ -29,6 +29,7 @@ LONGEST = 80
 """Characters of what was given, in a message."""
 LONGEST_NAME, LONGEST_PATH = 255, 4_095
 """Bytes that file systems have room for."""
+MOST_SEEDS, LARGEST_SEED = 10_000, 2**63 - 1
 LARGEST_WHOLE = 2**31 - 1
 """Of whole numbers whose option states no other limit: what counts and indices are computed in."""
 SMALLEST, LARGEST = 1e-9, 1e9

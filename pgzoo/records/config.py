@@ -15,7 +15,6 @@ from typing import Any, Self, get_type_hints
 from pgzoo.errors import UsageError
 from pgzoo.records.files import damaged
 from pgzoo.records.schema import (
-    MOST_SEEDS,
     POLICY_KINDS,
     Count,
     Device,
@@ -33,7 +32,7 @@ from pgzoo.records.schema import (
     verified,
 )
 
-__all__ = ["FORMAT", "LIBRARIES", "MOST_SEEDS", "POLICY_KINDS", "RunConfig", "check_format"]
+__all__ = ["FORMAT", "LIBRARIES", "POLICY_KINDS", "RunConfig", "check_format"]
 
 FORMAT = 3
 """Of run folders. It goes up when files change so that other versions of pgzoo misread them."""

@@ -18,8 +18,9 @@ from typing import Annotated, Any
 import msgspec
 from msgspec import Meta, Struct
 
+from pgzoo.options import MOST_SEEDS
+
 WHOLE, FINITE = 2**63 - 1, sys.float_info.max
-MOST_SEEDS = 10_000
 LONGEST_REASON = 400
 POLICY_KINDS = ("mlp", "linear", "tabular")
 # Control characters, halves of surrogate pairs, and what turns the direction of writing.
