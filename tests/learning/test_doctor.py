@@ -18,7 +18,7 @@ from pgzoo.compare.contenders import Contender
 from pgzoo.compare.from_runs import outcomes_of
 from pgzoo.compare.plot import plot_runs
 from pgzoo.compare.runs import holdings, open_library, outcome
-from pgzoo.learning.doctor import NEEDS
+from pgzoo.learning.doctor.verdicts import NEEDS
 from pgzoo.records import files
 from pgzoo.records.run_folder import RunFolder
 from pgzoo.records.schema import signed
