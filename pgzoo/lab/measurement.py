@@ -49,7 +49,7 @@ from pgzoo.options import checked, shown
 from pgzoo.policies.model import Model, Outputs
 from pgzoo.policies.networks import Network
 from pgzoo.sampling.collect import Collector
-from pgzoo.sampling.memory import ROWS_AT_ONCE, check, numbers_per_step
+from pgzoo.sampling.memory import ROWS_AT_ONCE, check_batch, numbers_per_step
 from pgzoo.sampling.plan import Episodes, Groups, Plan
 from pgzoo.sampling.seeding import Purpose, Seed, Streams
 from pgzoo.sampling.trajectories import Trajectories, joined_rows
@@ -513,7 +513,7 @@ def _fit_critics(
         )
     )
     rows, steps = fitting.mask.shape[1:]
-    check(rows, steps, sampler.numbers_per_step)
+    check_batch(rows, steps, sampler.numbers_per_step)
     fitted = {
         kind: critics.fit(problem, kind, fitting, [(settings.seed, policy, CRITIC, 0)])
         for kind in sorted(kinds)

@@ -17,7 +17,6 @@ from pgzoo.agents import Agent
 from pgzoo.errors import UsageError
 from pgzoo.learning.diagnostics import Diagnostician
 from pgzoo.learning.evaluate import evaluate
-from pgzoo.learning.memory import check_memory
 from pgzoo.learning.state import Replica, TrainState
 from pgzoo.learning.stored import policies, stored_config
 from pgzoo.learning.update import Learners, Metrics, Networks, Parameters, learn
@@ -27,7 +26,12 @@ from pgzoo.records.intervals import CONFIRMING_EPISODES, confirms
 from pgzoo.records.run_folder import RunFolder
 from pgzoo.records.words import ranges
 from pgzoo.sampling.collect import Collector
-from pgzoo.sampling.memory import LEAST_NUMBERS, numbers_per_step, replicas_at_once
+from pgzoo.sampling.memory import (
+    LEAST_NUMBERS,
+    check_run,
+    numbers_per_step,
+    replicas_at_once,
+)
 from pgzoo.sampling.ongoing import Ongoing
 from pgzoo.sampling.seeding import Purpose, Streams, generators
 from pgzoo.sampling.trajectories import FinishedEpisodes
@@ -118,14 +122,14 @@ class Trainer:
         Raises:
             UsageError: if they do not fit into memory, or the reference cannot be used.
         """
-        replicas = len(self.config.seeds)
-        check_memory(self.agent, self.networks, self.env, replicas, self.device)
+        policy, critic = self.networks.policy, self.networks.critic
+        learned = policy.num_params + (0 if critic is None else critic.num_params)
+        check_run(self.agent.plan, self.env, learned, len(self.config.seeds), self.device)
 
         def start(network: Network, purpose: Purpose) -> Parameters:
             theta = network.init(generators(self.config.seeds, purpose))
             return Parameters.start(theta.to(self.device))
 
-        policy, critic = self.networks.policy, self.networks.critic
         learners = Learners(
             start(policy, Purpose.POLICY_INIT),
             None if critic is None else start(critic, Purpose.CRITIC_INIT),

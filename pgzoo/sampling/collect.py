@@ -439,7 +439,7 @@ def collect_episodes(
     noise = _ActionNoise(action_generators, start_seeds.shape[1])
     recorder = _Recorder(len(start_seeds), obs)
     for t, step in enumerate(_steps(envs, policy, obs, noise, start_seeds.shape, device)):
-        memory.check(start_seeds.size, t, numbers_per_step)
+        memory.check_batch(start_seeds.size, t, numbers_per_step)
         recorder.add(step)
     return recorder.trajectories(device, group_size)
 

@@ -1,19 +1,25 @@
-"""How much is sampled at once, so that memory is bounded.
+"""How much memory there is, and how much is sampled at once, so that it suffices.
 
 Replicas, and where nothing but returns is asked for also rows, are taken some at a time: what one
-gets does not depend on which others are beside it. How long episodes are is only known while they
-run. So a batch has a greatest length, at which there is an error that can be mended in place of a
-process that the system ends.
+gets does not depend on which others are beside it. What surely does not fit is refused before
+training begins (``check_run``). How long episodes are is only known while they run. So a batch has
+a greatest length, at which there is an error that can be mended in place of a process that the
+system ends (``check_batch``).
 """
 
 from __future__ import annotations
 
-import os
+import math
 from contextlib import suppress
 from functools import cache
 from pathlib import Path
 
+import psutil
+import torch
+from pgzoo_envs import EnvInfo
+
 from pgzoo.errors import UsageError
+from pgzoo.sampling.plan import Plan, Segments
 
 ROWS_AT_ONCE = 4096
 """Rows whose episodes are run together where there are more. Learning from 4,096 episodes of 500
@@ -23,14 +29,16 @@ SHARE = 4
 """A batch may take one part in so many of the machine's memory, by ``numbers_per_step``. On
 CartPole with an mlp of 64,64 learning takes 1.1 times as much as is counted, and a diagnosis of the
 gradient 1.6 times, or 2.3 where estimators are compared."""
-UNKNOWN = 4 * 2**30
-"""Memory of a machine that does not say."""
 LEAST_NUMBERS = 16
 CGROUP_LIMITS = (
     Path("/sys/fs/cgroup/memory.max"),
     Path("/sys/fs/cgroup/memory/memory.limit_in_bytes"),
 )
 """Of a container, in either version."""
+BYTES_OF_PARAMETER = 9 * BYTES
+"""Value and two moments of Adam: before an iteration, of its replicas, and after it."""
+BYTES_BESIDE_OBSERVATIONS = 19
+"""Of a transition: action, reward, log-probability, and three truth values."""
 
 
 def parts(count: int, most: int) -> list[slice]:
@@ -70,17 +78,60 @@ def numbers_per_step(width: int, num_actions: int) -> int:
 @cache
 def of_machine() -> int:
     """Bytes of this machine's memory, or of the container's part of it."""
-    try:
-        known = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]
-    except (AttributeError, ValueError, OSError):  # not every system has them
-        known = [UNKNOWN]
+    known = [psutil.virtual_memory().total]
     for path in CGROUP_LIMITS:
         with suppress(OSError, ValueError):  # there is none, or it is "max"
             known.append(int(path.read_text()))
-    return min(known)
+    return int(min(known))
 
 
-def check(rows: int, steps: int, numbers: int) -> None:
+def free(device: str = "cpu") -> int:
+    """Bytes that can be had on a device; of the CPU's memory, with what it may swap out."""
+    if device != "cpu":
+        return int(torch.cuda.mem_get_info(device)[0])
+    return int(psutil.virtual_memory().available + psutil.swap_memory().free)
+
+
+def gigabytes(count: float) -> str:
+    """Bytes as a number of gigabytes, in words."""
+    return f"{count / 1e9:.1f}" if count < 1e10 else f"{count / 1e9:,.0f}"
+
+
+def check_run(plan: Plan, env: EnvInfo, parameters: int, replicas: int, device: str) -> None:
+    """Make sure that a run may fit into what is free.
+
+    What is counted is the least that any run needs: parameters, and a batch whose episodes all end
+    at once. So whatever could be trained is not refused.
+
+    Args:
+        plan: how it samples.
+        env: what it learns in.
+        parameters: that each replica learns.
+        replicas: how many learn side by side.
+        device: where the parameters are.
+
+    Raises:
+        UsageError: if it surely needs more.
+    """
+    steps = plan.segment_steps if isinstance(plan, Segments) else 1
+    transitions = replicas * plan.num_rows * steps
+    observation = BYTES * math.prod(env.observation_space.shape or (2,))
+    batch = transitions * (2 * observation + BYTES_BESIDE_OBSERVATIONS)
+    learned = BYTES_OF_PARAMETER * replicas * parameters
+    needed, there = learned + batch, free(device)
+    if needed <= there:
+        return
+    what, remedy = f"{replicas * parameters:,} parameters", "Give smaller `hidden`"
+    if batch > learned:
+        what, remedy = f"batches of at least {transitions:,} steps", "Give smaller batches"
+    raise UsageError(
+        f"Expected a run that fits into memory, but {what} would need at least "
+        f"{gigabytes(needed)} GB, and {device} has {gigabytes(there)} GB free. {remedy}, or "
+        "fewer `seeds`."
+    )
+
+
+def check_batch(rows: int, steps: int, numbers: int) -> None:
     """Make sure that a batch of so many rows and steps may be gone on with.
 
     Args:
@@ -95,7 +146,7 @@ def check(rows: int, steps: int, numbers: int) -> None:
     if size * SHARE > machine:
         raise UsageError(
             f"Expected episodes that end before a batch of {rows:,} outgrows memory, got some that "
-            f"go on after {steps:,} steps. Learning from so many steps takes "
-            f"{size / 1e9:.1f} to {2 * size / 1e9:.1f} of this machine's {machine / 1e9:.1f} GB. "
-            "Give a smaller `max_episode_steps`, or fewer episodes to a batch."
+            f"go on after {steps:,} steps. Learning from so many steps takes {gigabytes(size)} to "
+            f"{gigabytes(2 * size)} of this machine's {gigabytes(machine)} GB. Give a smaller "
+            "`max_episode_steps`, or fewer episodes to a batch."
         )

@@ -5,9 +5,9 @@ import pytest
 
 import pgzoo
 from pgzoo.errors import UsageError
-from pgzoo.learning import memory
 from pgzoo.learning.run import configure, seeds_of
 from pgzoo.learning.trainer import Trainer
+from pgzoo.sampling import memory
 
 RUN = {
     "env": "CartPole-v1",
@@ -52,9 +52,9 @@ def test_what_surely_does_not_fit_is_refused_and_nothing_else(monkeypatch):
     fitting = trainer("ppo", hidden=(8,), envs=4, segment_steps=10)
     parameters = (5 * 8 + 9 * 2) + (5 * 8 + 9 * 1)
     needed = 36 * parameters + 40 * (2 * 16 + 19)
-    monkeypatch.setattr(memory, "free_memory", lambda device: needed)
+    monkeypatch.setattr(memory, "free", lambda device: needed)
     fitting.initial_state()
-    monkeypatch.setattr(memory, "free_memory", lambda device: needed - 1)
+    monkeypatch.setattr(memory, "free", lambda device: needed - 1)
     with pytest.raises(UsageError, match=r"would need at least 0\.0 GB, and cpu has 0\.0 GB free"):
         fitting.initial_state()
 

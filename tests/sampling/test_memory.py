@@ -45,9 +45,9 @@ def test_a_batch_may_take_its_share_and_no_more(small_machine):
         Episodes(episodes=2), uniform, Streams([0])
     )
     assert batch.mask.shape == (1, 2, most)
-    memory.check(2, most, 64)
+    memory.check_batch(2, most, 64)
     with pytest.raises(UsageError, match=SAYS):
-        memory.check(2, most + 1, 64)
+        memory.check_batch(2, most + 1, 64)
 
 
 def test_a_container_has_less_than_the_machine(monkeypatch, tmp_path):
