@@ -24,6 +24,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
+from pgzoo.records.printable import printable
+
 LONGEST_TEXT = 2_000
 SIGNALS = [getattr(signal, n) for n in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, n)]
 
@@ -102,13 +104,12 @@ def in_words(error: BaseException) -> str:
         text = "(its text cannot be had)"
     if len(text) > LONGEST_TEXT:
         text = f"{text[:LONGEST_TEXT]}… ({len(text):,} characters)"
-    return f"{kind}: {printable(text)}"
+    return f"{kind}: {_foreign(text)}"
 
 
-def printable(text: str) -> str:
-    """A text in which nothing moves a terminal's cursor or is taken for an option of ours."""
-    shown = (c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
-    return "".join(shown).replace("`", "'")
+def _foreign(text: str) -> str:
+    """A program's text, in which nothing is obeyed or taken for an option of ours."""
+    return printable(text).replace("`", "'")
 
 
 def place(error: BaseException, path: Path | None = None) -> tuple[str, str]:
@@ -140,7 +141,7 @@ def place(error: BaseException, path: Path | None = None) -> tuple[str, str]:
 
 
 def _line(text: str) -> str:
-    text = printable(text.strip())[:LONGEST_TEXT]
+    text = _foreign(text.strip())[:LONGEST_TEXT]
     return f"\n    {text}" if text else ""
 
 

@@ -16,7 +16,6 @@ import os
 import select
 import signal
 import sys
-import threading
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +25,7 @@ from typing import Any, NoReturn, TextIO
 import click
 
 from pgzoo.cli.commands import say
+from pgzoo.learning.interrupts import handled_by, in_main_thread
 
 PIPE_CLOSED = 128 + 13  # as shells say of what SIGPIPE ends
 IN_ASCII = {
@@ -116,7 +116,7 @@ def only_display() -> None:
     raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
     if isinstance(raw, Guarded):
         raw.needed = False
-        if hasattr(signal, "SIGHUP") and _in_main_thread():
+        if hasattr(signal, "SIGHUP") and in_main_thread():
             signal.signal(signal.SIGHUP, signal.SIG_IGN)
 
 
@@ -191,10 +191,6 @@ def _interrupt(number: int, _: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
-
-
 @contextmanager
 def _signals() -> Iterator[None]:
     """Have Ctrl-C and SIGTERM interrupt alike, unless they are handled or ignored already."""
@@ -202,17 +198,12 @@ def _signals() -> Iterator[None]:
         signal.SIGINT: signal.default_int_handler,
         signal.SIGTERM: signal.SIG_DFL,
     }
-    if not _in_main_thread():
+    if not in_main_thread():
         yield
         return
-    ours = {number: had for number, had in usual.items() if signal.getsignal(number) is had}
-    for number in ours:
-        signal.signal(number, _interrupt)
-    try:
+    ours = [number for number, had in usual.items() if signal.getsignal(number) is had]
+    with handled_by(_interrupt, ours):
         yield
-    finally:
-        for number, had in ours.items():
-            signal.signal(number, had)
 
 
 def interrupted(text: str) -> NoReturn:

@@ -33,6 +33,11 @@ def _shown(match: re.Match[str]) -> str:
     return character.encode("unicode_escape", "surrogatepass").decode()
 
 
+def on_one_line(text: str) -> str:
+    """The same for a name: ends of lines and tabs do not stay either."""
+    return printable(text).replace("\n", "\\n").replace("\t", "\\t")
+
+
 def in_markdown(text: str) -> str:
     """The text as it is, on one line, where Markdown is read: no link, image or tag of its own."""
     line = " ".join(printable(text).split())

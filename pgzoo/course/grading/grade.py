@@ -25,10 +25,11 @@ from pgzoo.course.exercise import Exercise, examine
 from pgzoo.course.grading.grades import LONGEST, UNREADABLE, Grade
 from pgzoo.course.grading.protections import PROTECTIONS, end_with_parent, missing
 from pgzoo.course.grading.remote import EndedError, GradingError, Nursery, RemoteAnswer
-from pgzoo.course.grading.submissions import Submission, printable, read_submission
+from pgzoo.course.grading.submissions import Submission, read_submission
 from pgzoo.course.handout import handout_files
 from pgzoo.course.result import FAILED, NOT_WRITTEN, Result
 from pgzoo.errors import UsageError
+from pgzoo.records.printable import on_one_line
 
 
 @dataclass(frozen=True)
@@ -221,7 +222,7 @@ def grade_submission(path: Path, setting: Setting, nursery: Nursery) -> list[Gra
     try:
         submission = read_submission(path)
     except OSError as error:
-        submission = Submission(printable(path.name), {}, (f"it cannot be read: {error}",))
+        submission = Submission(on_one_line(path.name), {}, (f"it cannot be read: {error}",))
     return [_timed(EXERCISES[name], submission, setting, nursery) for name in setting.exercises]
 
 
@@ -234,7 +235,7 @@ def _timed(exercise: Exercise, submission: Submission, setting: Setting, nursery
 
 def _line(text: str) -> str:
     """A text as a line that can be shown anywhere, and is not too long."""
-    line = " ".join(printable(part) for part in text.split("\n") if part.strip())
+    line = " ".join(on_one_line(part) for part in text.split("\n") if part.strip())
     return line if len(line) <= LONGEST else line[:LONGEST] + " …"
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pgzoo.errors import UsageError
 from pgzoo.records.files import STRICT
+from pgzoo.records.printable import on_one_line
 
 ENDINGS = (".ipynb", ".py")
 LARGEST, LARGEST_OF_ALL = 16 << 20, 48 << 20
@@ -59,7 +60,9 @@ def read_submission(path: Path) -> Submission:
     files: dict[str, bytes] = {}
     refused: list[str] = []
     for place in _entries(path, refused):
-        shown = printable(str(place.relative_to(path))) if place != path else printable(path.name)
+        shown = (
+            on_one_line(str(place.relative_to(path))) if place != path else on_one_line(path.name)
+        )
         try:
             content = _read(place)
         except OSError as error:
@@ -74,12 +77,7 @@ def read_submission(path: Path) -> Submission:
         files[shown] = content
     if not files and not refused:
         refused.append("there is no notebook and no Python file in it")
-    return Submission(printable(path.name), files, tuple(refused))
-
-
-def printable(text: str) -> str:
-    """A name as it can be shown anywhere: what cannot be printed is escaped."""
-    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
+    return Submission(on_one_line(path.name), files, tuple(refused))
 
 
 def _entries(path: Path, refused: list[str]) -> Iterator[Path]:
@@ -112,7 +110,7 @@ def _below(folder: Path, refused: list[str]) -> Iterator[Path]:
                 if stat.S_ISREG(path.lstat().st_mode):
                     yield path
                 else:
-                    shown = printable(str(path.relative_to(folder)))
+                    shown = on_one_line(str(path.relative_to(folder)))
                     refused.append(f"{shown} is no regular file; links are not followed")
 
 
