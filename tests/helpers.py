@@ -5,6 +5,7 @@ import json
 
 import torch
 
+import pgzoo
 from pgzoo.agents import AGENTS, agent_class
 from pgzoo.options import flat, options_of
 from pgzoo.policies.model import Model
@@ -17,6 +18,15 @@ from pgzoo.sampling.trajectories import Trajectories
 GROUPED = [n for n, entry in AGENTS.items() if "group_size" in options_of(entry.agent)]
 CLIPPED = [n for n, entry in AGENTS.items() if "clip" in options_of(entry.agent)]
 POLICY = MLP((3, 5, 2))
+COMMON = {
+    "policy": "mlp",
+    "device": "cpu",
+    "max_episode_steps": None,
+    "stop_when_solved": False,
+    "diagnostics": 0,
+    "compare_estimators": False,
+}
+"""What ``configure`` has to be told of every run."""
 CRITICS = {"state": MLP((3, 4, 1)), "action": MLP((3, 4, 2))}
 
 
@@ -122,6 +132,12 @@ def make_config(agent="reinforce-baseline", env="CartPole-v1", seeds=(0, 1), **o
     wanted = {k: v for k, v in wanted.items() if v is not None}
     chosen = flat(agent_class(agent).for_env(env, run["policy_kind"], **wanted))
     return RunConfig(agent, env, seeds=tuple(seeds), device="cpu", hyperparameters=chosen, **run)
+
+
+def train_small(out, **options):
+    """A complete run of RLOO, as short as can be."""
+    small = {"steps": 200, "episodes": 4, "group_size": 2, "hidden": (4,), "diagnostics": 0}
+    return pgzoo.train("rloo", env="CartPole-v1", out=out, progress=False, **small | options)
 
 
 def signed_again(path, **changes):

@@ -4,25 +4,14 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import pgzoo
 from pgzoo.cli import main
+from tests.helpers import train_small
 
 
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    return pgzoo.train(
-        "rloo",
-        env="CartPole-v1",
-        seeds=1,
-        steps=200,
-        episodes=4,
-        group_size=2,
-        hidden=(4,),
-        diagnostics=0,
-        out="run",
-        progress=False,
-    ).path
+    return train_small("run", seeds=1).path
 
 
 def doctor(*words, status):

@@ -9,10 +9,9 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-import pgzoo
 from pgzoo.cli import main, print_traceback
 from pgzoo.records.printable import HIDDEN
-from pgzoo.records.schema import signed
+from tests.helpers import signed_again, train_small
 
 ESCAPES = "\x1b]0;owned\x07\x1b[31m"
 NAMES = {
@@ -54,19 +53,7 @@ def _here(tmp_path, monkeypatch):
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory):
     path = tmp_path_factory.mktemp("runs") / "run"
-    pgzoo.train(
-        "rloo",
-        env="CartPole-v1",
-        seeds=2,
-        steps=200,
-        episodes=4,
-        group_size=2,
-        hidden=(4,),
-        diagnostics=0,
-        out=path,
-        progress=False,
-    )
-    return path
+    return train_small(path, seeds=2).path
 
 
 def stranger(trained, place, **changes):
@@ -75,9 +62,7 @@ def stranger(trained, place, **changes):
     for file in trained.iterdir():
         if file.is_file():
             (place / file.name).write_bytes(file.read_bytes())
-    data = json.loads((place / "config.json").read_text())
-    data.pop("digest")
-    (place / "config.json").write_text(json.dumps(signed(data | changes)))
+    signed_again(place / "config.json", **changes)
     return place
 
 
@@ -106,11 +91,9 @@ def test_a_strangers_version_and_reasons_are_shown_and_not_obeyed(trained):
         run = stranger(trained, Path(f"run{i}"), versions={"pgzoo": name})
         call("doctor", run)
         summary = json.loads((run / "summary.json").read_text())
-        summary.pop("digest")
-        summary |= {"failed": [name, None]}
         for field in ("eval_mean", "eval_std", "eval_standard_error"):
             summary[field][0] = None
-        (run / "summary.json").write_text(json.dumps(signed(summary)))
+        signed_again(run / "summary.json", **summary | {"failed": [name, None]})
         call("run", "rloo", "--resume", run)
         call("doctor", run)
 

@@ -4,21 +4,13 @@ import pytest
 
 from pgzoo.compare.contenders import contenders_of
 from pgzoo.errors import UsageError
+from tests.helpers import COMMON
 
-COMMON = {
-    "env": "CartPole-v1",
-    "seeds": 3,
-    "policy": "mlp",
-    "device": "cpu",
-    "max_episode_steps": None,
-    "stop_when_solved": False,
-    "diagnostics": 0,
-    "compare_estimators": False,
-}
+RUN = COMMON | {"env": "CartPole-v1", "seeds": 3}
 
 
 def contenders(*agents, grid=None, **options):
-    return contenders_of(agents, grid, **COMMON | options)
+    return contenders_of(agents, grid, **RUN | options)
 
 
 def labels(*agents, **options):

@@ -1,6 +1,5 @@
 """Worker processes that die, fail, stand still, or are no longer needed."""
 
-import contextlib
 import gc
 import os
 import signal
@@ -18,19 +17,11 @@ import psutil
 import pytest
 from pgzoo_envs import EnvError, pipes, processes
 
+from tests.killing import all_workers_killed, workers
+
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="POSIX signals")
 
 ROWS, STEPS = 6, 260
-
-
-def workers():
-    """Those that are alive."""
-
-    def is_one(process):
-        with contextlib.suppress(psutil.Error):
-            return any("pgzoo_envs.worker" in word for word in process.cmdline())
-
-    return [p for p in psutil.Process().children() if is_one(p)]
 
 
 def wait_until(condition):
@@ -113,28 +104,10 @@ def test_a_worker_killed_now_and_then_changes_no_bit(make, expected, num_process
 
 
 def test_killed_at_any_moment_by_another_thread(make, expected):
-    envs, gone_on, over = make(), threading.Event(), threading.Event()
-    moments, killed = np.random.default_rng(2), []
-
-    def kill():
-        while len(killed) < 3 and gone_on.wait() and not over.wait(moments.uniform(0, 0.1)):
-            for worker in workers():
-                worker.kill()
-                killed.append(worker)
-            while not over.is_set() and set(workers()) <= set(killed):
-                time.sleep(0.005)
-            gone_on.clear()  # until the step is over in which there is another one
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            while len(killed) < 3:
-                assert_same(play(envs, lambda t: gone_on.set()), expected)
-    finally:
-        over.set()
-        gone_on.set()
-        thread.join()
+    envs = make()
+    with all_workers_killed(3, within=0.1, seed=2) as (killed, go_on):
+        while len(killed) < 3:
+            assert_same(play(envs, lambda t: go_on()), expected)
 
 
 @pytest.mark.parametrize("sent", [1, 3, -1], ids=["head", "a few bytes", "all but one byte"])

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import click
 
+from pgzoo.records.printable import printable
+
 REPORT = Path(__file__).parents[2] / "benchmarks" / "fuzz.md"
 
 
@@ -45,10 +47,10 @@ def main(
 
     def tell(done: int, name: str, result: Result) -> None:
         if show:
-            click.echo(f"{name}  {result.shown}\n{result.ended}\n{_safe(result.output)}")
+            click.echo(f"{name}  {result.shown}\n{result.ended}\n{printable(result.output)}")
         for verdict in result.verdicts:
             click.echo(
-                _safe(f"{name}  {verdict.kind.upper()}  {verdict.detail}\n    {result.shown}")
+                printable(f"{name}  {verdict.kind.upper()}  {verdict.detail}\n    {result.shown}")
             )
         if done % 500 == 0:
             click.echo(f"{done} of {len(todo)}")
@@ -63,10 +65,6 @@ def main(
             f"Repeat one: python -m tests.fuzz --seed {seed} --case {tally.found[0][0]} --show"
         )
     sys.exit(0 if tally.clean else 1)
-
-
-def _safe(text: str) -> str:
-    return "".join(c if c.isprintable() or c == "\n" else repr(c)[1:-1] for c in text)
 
 
 def _report(seed: int, table: str, seconds: float, jobs: int) -> str:

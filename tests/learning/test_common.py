@@ -8,18 +8,9 @@ from pgzoo.errors import UsageError
 from pgzoo.learning.run import configure, seeds_of
 from pgzoo.learning.trainer import Trainer
 from pgzoo.sampling import memory
+from tests.helpers import COMMON
 
-RUN = {
-    "env": "CartPole-v1",
-    "seeds": [0],
-    "policy": "mlp",
-    "device": "cpu",
-    "max_episode_steps": None,
-    "stop_when_solved": False,
-    "diagnostics": 0,
-    "compare_estimators": False,
-    "steps": 100,
-}
+RUN = COMMON | {"env": "CartPole-v1", "seeds": [0], "steps": 100}
 
 
 def trainer(agent="reinforce", **options):

@@ -1,14 +1,9 @@
 """Workers of environments die, and environments fail, while an agent trains."""
 
-import contextlib
 import dataclasses
-import threading
-import time
 import warnings
 
-import numpy as np
 import pgzoo_envs
-import psutil
 import pytest
 
 import pgzoo
@@ -16,18 +11,9 @@ from pgzoo.errors import UsageError
 from pgzoo.learning.loop import TrainingStoppedError
 from pgzoo.learning.shards import split, train_shard
 from tests.failing_env import ENV_ID, prepare
-from tests.helpers import make_config
+from tests.helpers import COMMON, make_config
+from tests.killing import all_workers_killed, workers
 from tests.learning.test_loop import results, run
-
-
-def workers():
-    """Those that are alive."""
-
-    def is_one(process):
-        with contextlib.suppress(psutil.Error):
-            return any("pgzoo_envs.worker" in word for word in process.cmdline())
-
-    return [p for p in psutil.Process().children() if is_one(p)]
 
 
 @pytest.fixture(autouse=True)
@@ -56,27 +42,8 @@ def lunar_lander(agent, **options):
 )
 def test_workers_killed_by_a_thread_change_no_file(tmp_path, config):
     run(tmp_path / "whole", config)
-    gone_on, over, killed = threading.Event(), threading.Event(), []
-    moments = np.random.default_rng(0)
-
-    def kill():
-        while len(killed) < 4 and gone_on.wait() and not over.wait(moments.uniform(0, 0.3)):
-            for worker in workers():
-                worker.kill()
-                killed.append(worker)
-            while not over.is_set() and set(workers()) <= set(killed):
-                time.sleep(0.005)
-            gone_on.clear()  # until the iteration is over in which there is another one
-
-    thread = threading.Thread(target=kill)
-    thread.start()
-    try:
-        with warnings.catch_warnings(action="ignore"):
-            run(tmp_path / "killed", config, lambda _: gone_on.set())
-    finally:
-        over.set()
-        gone_on.set()
-        thread.join()
+    with all_workers_killed(4, within=0.3, seed=0) as (killed, go_on):
+        run(tmp_path / "killed", config, lambda _: go_on())
     assert killed
     assert results(tmp_path / "whole") == results(tmp_path / "killed")
 
@@ -138,12 +105,7 @@ def test_a_failure_in_the_last_evaluation_loses_nothing(tmp_path, how):
 def test_a_failure_of_a_shard_says_how_it_goes_on(tmp_path, how):
     config, _ = pgzoo.learning.run.configure(
         "reinforce",
-        device="cpu",
-        max_episode_steps=None,
-        stop_when_solved=False,
-        diagnostics=0,
-        compare_estimators=False,
-        **{k: v for k, v in failing(steps=20_000).items() if k != "progress"},
+        **COMMON | {k: v for k, v in failing(steps=20_000).items() if k != "progress"},
     )
     (shard,) = split(config, "reinforce", tmp_path / "shards", 1)
 

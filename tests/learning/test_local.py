@@ -13,6 +13,7 @@ from pgzoo.learning import local
 from pgzoo.learning.loop import TrainingInterrupted
 from pgzoo.learning.run import configure, load
 from pgzoo.learning.shards import Shard, merge, split
+from tests.helpers import COMMON
 from tests.learning.test_loop import results, run, small_config
 
 
@@ -99,13 +100,7 @@ def of_file(name, folder, parts=1, **options):
         name,
         env="CartPole-v1",
         seeds=2,
-        policy="mlp",
-        device="cpu",
-        max_episode_steps=None,
-        stop_when_solved=False,
-        diagnostics=0,
-        compare_estimators=False,
-        **options,
+        **COMMON | options,
     )
     return split(config, name, folder, parts)
 
