@@ -14,15 +14,9 @@ was under way: nothing of it shows in the results.
 from __future__ import annotations
 
 import contextlib
-import os
-import signal
-import subprocess
-import sys
 import warnings
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 from gymnasium.envs.registration import EnvSpec
@@ -31,12 +25,11 @@ from numpy.typing import NDArray
 from pgzoo_envs import pipes
 from pgzoo_envs.base import NO_SEED, ReplicatedVectorEnv, StepResult, seed_or_none
 from pgzoo_envs.errors import EnvError
-from pgzoo_envs.running import RunningEpisodes
-from pgzoo_envs.sequential import SequentialVectorEnv, make_single
+from pgzoo_envs.running_episodes import RunningEpisodes
+from pgzoo_envs.sequential import SequentialVectorEnv, make_single, take_step
+from pgzoo_envs.worker_process import Program, Request, Worker, WorkerDiedError
 
 MOST_DEATHS = 100
-MILLISECONDS_BETWEEN_LOOKS = 1000
-PROGRAM = "import sys; sys.path += sys.argv[3:]; from pgzoo_envs.worker import main; main()"
 
 
 class ProcessVectorEnv(ReplicatedVectorEnv):
@@ -52,7 +45,7 @@ class ProcessVectorEnv(ReplicatedVectorEnv):
 
     def __init__(self, spec: EnvSpec, num_envs: int, num_processes: int) -> None:
         self.num_processes = num_processes
-        self._workers: list[_Worker] = []
+        self._workers: list[Worker] = []
         self._mine, *others = (slice(i, num_envs, num_processes) for i in range(num_processes))
         mine = len(range(num_envs)[self._mine])
         self._own = SequentialVectorEnv(partial(make_single, spec), mine)
@@ -62,16 +55,16 @@ class ProcessVectorEnv(ReplicatedVectorEnv):
         self._running = RunningEpisodes(num_envs, self.single_action_space)
         self._obs = np.zeros(self.observation_space.shape or (), self.observation_space.dtype)
         self._steps = self._deaths = 0
-        program, flags = _Program.of(spec), np.zeros(num_envs, bool)
+        program, flags = Program.of(spec), np.zeros(num_envs, bool)
         answer = (self._obs, np.zeros(num_envs), flags, flags)
         with self._closed_if_it_fails():
             for rows in others:
-                self._workers.append(_Worker(program, rows, [a[rows] for a in answer]))
+                self._workers.append(Worker(program, rows, [a[rows] for a in answer]))
 
     def _reset_rows(self, seeds: NDArray[np.int64]) -> NDArray:
         with self._closed_if_it_fails():
             self._steps = 0
-            request = _Request(pipes.RESET, seeds, self._active)
+            request = Request(pipes.RESET, seeds, self._active)
             self._ask(self._workers, request)
             own_seeds = [seed_or_none(s) for s in seeds[self._mine].tolist()]
             self._obs[self._mine], _ = self._own.reset(seed=own_seeds)
@@ -87,7 +80,7 @@ class ProcessVectorEnv(ReplicatedVectorEnv):
         with self._closed_if_it_fails():
             self._steps += 1
             numbers = np.where(self._running.done, self._next_seeds, actions)
-            request = _Request(pipes.STEP, numbers, self._active)
+            request = Request(pipes.STEP, numbers, self._active)
             busy = [worker for worker in self._workers if self._active[worker.rows].any()]
             self._ask(busy, request)
             reward = np.zeros(self.num_envs)
@@ -116,25 +109,25 @@ class ProcessVectorEnv(ReplicatedVectorEnv):
             self.close()
             raise
 
-    def _ask(self, workers: Sequence[_Worker], request: _Request) -> None:
+    def _ask(self, workers: Sequence[Worker], request: Request) -> None:
         for worker in workers:
-            with contextlib.suppress(_WorkerDiedError):  # its answer will not come
+            with contextlib.suppress(WorkerDiedError):  # its answer will not come
                 worker.ask(request)
 
     def _receive(
-        self, workers: Sequence[_Worker], request: _Request, targets: Sequence[NDArray]
+        self, workers: Sequence[Worker], request: Request, targets: Sequence[NDArray]
     ) -> None:
         """Write the workers' answers into arrays ``[num_envs, ...]``; replace those that died."""
         for worker in workers:
             try:
                 answer = worker.answer(request.command)
-            except _WorkerDiedError as death:
+            except WorkerDiedError as death:
                 answer = self._from_another(worker, request, death)
             for target, share in zip(targets, answer, strict=True):
                 target[worker.rows] = share
 
     def _from_another(
-        self, worker: _Worker, request: _Request, death: _WorkerDiedError
+        self, worker: Worker, request: Request, death: WorkerDiedError
     ) -> list[NDArray]:
         """What the worker would have answered, from one that takes its place."""
         self._deaths += 1
@@ -159,13 +152,13 @@ class ProcessVectorEnv(ReplicatedVectorEnv):
                 self._bring_back(worker)
             worker.ask(request)
             return worker.answer(request.command)
-        except _WorkerDiedError as again:
+        except WorkerDiedError as again:
             hint = ""
             if "SIGKILL" in str(again):
                 hint = " So does a system that is short of memory: step fewer environments at once."
             raise EnvError(f"{what}; the one in its place {again}, too.{hint}") from again
 
-    def _bring_back(self, worker: _Worker) -> None:
+    def _bring_back(self, worker: Worker) -> None:
         """Take the actions of the episodes under way again.
 
         Raises:
@@ -199,178 +192,10 @@ class ProcessVectorEnv(ReplicatedVectorEnv):
             self.close()
 
 
-def take_step(envs: SequentialVectorEnv, numbers: NDArray[np.int64]) -> tuple[NDArray, ...]:
-    """A step with each row's action, or where it is being reset its seed."""
-    envs.next_seeds = numbers
-    return envs.step(numbers)[:4]
-
-
-def fate(status: int) -> str:
-    """How a process ended, in words, from its ``Popen.returncode``."""
-    if status < 0:
-        known = {int(s): s.name for s in signal.Signals}
-        return f"was killed ({known.get(-status, f'signal {-status}')})"
-    return f"ended unexpectedly (status {status})"
-
-
-def _expect_repeated(condition: bool, worker: _Worker) -> None:
+def _expect_repeated(condition: bool, worker: Worker) -> None:
     if not condition:
         raise EnvError(
             f"A process that steps {worker.program.env_id} has died and cannot be replaced: the "
             "same seeds and actions have led elsewhere. This environment's reset does not "
             "seed all the random numbers that it draws, or it depends on something else."
         )
-
-
-class _WorkerDiedError(Exception):
-    """A worker is no more; the message is its fate."""
-
-
-@dataclass(frozen=True)
-class _Request:
-    """What every row is to do.
-
-    Attributes:
-        command: RESET or STEP.
-        numbers: each row's action, or where it is being reset its seed, ``[num_envs]``.
-        active: which rows, ``[num_envs]``.
-    """
-
-    command: bytes
-    numbers: NDArray[np.int64]
-    active: NDArray[np.bool_]
-
-
-class _Worker:
-    """A process that steps some of the rows.
-
-    Args:
-        program: that it runs.
-        rows: which of the environment's.
-        like: arrays of the types and shapes of its answers to STEP; RESET has the first one.
-    """
-
-    def __init__(self, program: _Program, rows: slice, like: Sequence[NDArray]) -> None:
-        self.program, self.rows, self._like = program, rows, like
-        self._process = program.start(len(like[0]))
-
-    def start_again(self) -> None:
-        """A new process, which knows nothing yet."""
-        self.wait()
-        self._process = self.program.start(len(self._like[0]))
-
-    def ask(self, request: _Request) -> None:
-        """Send what its rows are to do."""
-        self._send(request.command, request.numbers[self.rows], request.active[self.rows])
-
-    def _send(self, command: bytes, numbers: NDArray, active: NDArray) -> None:
-        assert self._process.stdin is not None
-        try:
-            pipes.write(self._process.stdin, command + numbers.tobytes() + active.tobytes())
-        except BrokenPipeError:
-            raise self._death() from None
-
-    def answer(self, command: bytes) -> list[NDArray]:
-        """What came of it: observations, and for STEP rewards, terminations, truncations.
-
-        Raises:
-            EnvError: if the environment raised an exception.
-            _WorkerDiedError: without a whole answer.
-        """
-        pipe = self._process.stdout
-        assert pipe is not None
-        pipes.wait_awake(pipe)
-        while not pipes.has_something(pipe, MILLISECONDS_BETWEEN_LOOKS):
-            if self._process.poll() is not None:  # and yet a child of its own holds the pipe
-                raise self._death()
-        try:
-            if pipes.read(pipe, 1) == pipes.DONE:
-                return pipes.read_arrays(pipe, self._like[: 1 if command == pipes.RESET else None])
-            (length,) = pipes.read_arrays(pipe, [np.zeros(1, np.int64)])
-            raise EnvError(pipes.read(pipe, int(length[0])).decode())
-        except EOFError:
-            raise self._death() from None
-
-    def call(self, command: bytes, numbers: NDArray, active: NDArray) -> list[NDArray]:
-        """The answer to what its own rows are to do, ``[M]``."""
-        self._send(command, numbers, active)
-        return self.answer(command)
-
-    def _death(self) -> _WorkerDiedError:
-        return _WorkerDiedError(fate(self._process.wait()))
-
-    def kill(self) -> None:
-        """End it, if it has not ended."""
-        self._process.kill()
-
-    def wait(self) -> None:
-        """Until it has ended; nothing of it is left."""
-        self._process.wait()
-        for pipe in (self._process.stdin, self._process.stdout):
-            assert pipe is not None
-            pipe.close()
-
-
-@dataclass(frozen=True)
-class _Program:
-    """How workers are started: at any time as the first one was.
-
-    Attributes:
-        env_id: of the environment that they step.
-        spec: that describes it.
-        path: where it finds modules to begin with.
-        last: folders that are searched after those.
-    """
-
-    env_id: str
-    spec: str
-    path: str
-    last: Sequence[str]
-
-    @classmethod
-    def of(cls, spec: EnvSpec) -> _Program:
-        """The program for an environment.
-
-        It finds modules as the caller does, but not in the current folder: a file there could have
-        the name of any module that is imported on the way. Only if this package or the environment
-        itself comes from the current folder, that is searched after all the others.
-        """
-        try:
-            here = Path.cwd()
-        except FileNotFoundError:  # it was removed; nothing can come from there
-            absolute = [p for p in sys.path if os.path.isabs(p)]
-            return cls(spec.id, spec.to_json(), os.pathsep.join(absolute), [])
-        path = [p for p in sys.path if p and Path(p).resolve() != here]
-        wrappers = [w.entry_point for w in spec.additional_wrappers]
-        names = [__name__, str(spec.entry_point), *wrappers]
-        last = [str(here)] if any(_comes_from(here, name) for name in names) else []
-        return cls(spec.id, spec.to_json(), os.pathsep.join(path), last)
-
-    def start(self, num_envs: int) -> subprocess.Popen[bytes]:
-        """A process with so many rows.
-
-        Raises:
-            EnvError: if the system gives none.
-        """
-        try:
-            return subprocess.Popen(
-                [sys.executable, "-P", "-c", PROGRAM, self.spec, str(num_envs), *self.last],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.DEVNULL if sys.__stderr__ is None else None,
-                bufsize=0,
-                start_new_session=True,  # Ctrl-C is for the caller, who decides when to stop
-                env=os.environ | {"PYTHONPATH": self.path},
-            )
-        except OSError as error:
-            raise EnvError(
-                f"Expected to start a process that steps {self.env_id}; the system refused: "
-                f"{error.strerror}. Step fewer environments at once, or end other programs."
-            ) from error
-
-
-def _comes_from(folder: Path, name: str) -> bool:
-    """Whether a module, named as in ``package.module:attribute``, was found in this folder."""
-    top = sys.modules.get(name.partition(":")[0].partition(".")[0])
-    places = getattr(top, "__path__", None) or [getattr(top, "__file__", None) or ""]
-    return any(Path(place).resolve().parent == folder for place in places)

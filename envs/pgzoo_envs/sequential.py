@@ -92,3 +92,9 @@ def make_single(spec: EnvSpec, **options: Any) -> gym.Env:
         return gym.wrappers.FlattenObservation(env)
     except (NotImplementedError, ValueError) as error:
         raise EnvError(f"{spec.id} has observations that cannot be flattened: {space}") from error
+
+
+def take_step(envs: SequentialVectorEnv, numbers: NDArray[np.int64]) -> tuple[NDArray, ...]:
+    """A step with each row's action, or where it is being reset its seed."""
+    envs.next_seeds = numbers
+    return envs.step(numbers)[:4]

@@ -21,8 +21,7 @@ from numpy.typing import NDArray
 from pgzoo_envs import pipes
 from pgzoo_envs.base import seed_or_none
 from pgzoo_envs.errors import EnvError
-from pgzoo_envs.processes import take_step
-from pgzoo_envs.sequential import SequentialVectorEnv, make_single
+from pgzoo_envs.sequential import SequentialVectorEnv, make_single, take_step
 
 
 def _serve(envs: SequentialVectorEnv, requests: IO[bytes], replies: IO[bytes]) -> None:

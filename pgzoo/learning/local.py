@@ -22,7 +22,7 @@ from typing import Any
 
 import cloudpickle
 from pgzoo_envs import available_processors
-from pgzoo_envs.processes import fate
+from pgzoo_envs.worker_process import fate
 
 from pgzoo.errors import UsageError
 from pgzoo.learning.loop import TrainingInterrupted

@@ -15,7 +15,7 @@ import numpy as np
 import pgzoo_envs
 import psutil
 import pytest
-from pgzoo_envs import EnvError, pipes, processes
+from pgzoo_envs import EnvError, pipes, processes, worker_process
 
 from tests.killing import all_workers_killed, workers
 
@@ -260,14 +260,14 @@ def test_twice_in_the_same_step_is_an_error(make):
 def test_killed_in_every_process_is_an_error_with_a_hint(make, monkeypatch):
     envs = make()
     envs.reset(seed=0)
-    start = processes._Program.start
+    start = worker_process.Program.start
 
     def doomed(*args):
         process = start(*args)
         process.kill()
         return process
 
-    monkeypatch.setattr(processes._Program, "start", doomed)
+    monkeypatch.setattr(worker_process.Program, "start", doomed)
     workers()[0].kill()
     with (
         pytest.warns(UserWarning, match="SIGKILL"),
