@@ -10,7 +10,7 @@ from tempfile import TemporaryDirectory
 import click
 
 from pgzoo.cli import main as pgzoo_main
-from pgzoo.learning.run import DEFAULT_DIAGNOSES
+from pgzoo.learning.common import DEFAULT_DIAGNOSES
 
 RUNS = {
     "reinforce-baseline": ("CartPole-v1", 60_000),

@@ -34,10 +34,10 @@ from pgzoo.compare.runs import (
 from pgzoo.compare.sequential import Decisions, decide
 from pgzoo.compare.training import RUNS, UNFINISHED, Train, jobs_of, place_to_train, train_jobs
 from pgzoo.errors import UsageError
+from pgzoo.learning.arguments import check_env_id, seeds_of
 from pgzoo.learning.common import DEFAULT_DIAGNOSES
 from pgzoo.learning.loop import TrainingInterrupted
 from pgzoo.learning.progress import Manner
-from pgzoo.learning.run import check_env_id, seeds_of
 from pgzoo.learning.trainer import Trainer
 from pgzoo.options import MOST_SEEDS, build, checked, checked_path, shown
 from pgzoo.records import files

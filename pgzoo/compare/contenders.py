@@ -11,7 +11,7 @@ from pgzoo.agents import AGENTS, agent_class
 from pgzoo.agents.text import split_text
 from pgzoo.compare.setting import setting_of
 from pgzoo.errors import UsageError
-from pgzoo.learning.run import AgentName, configure
+from pgzoo.learning.arguments import AgentName, configure
 from pgzoo.options import flat, options_of, shown, written
 from pgzoo.records.config import RunConfig
 
@@ -63,7 +63,7 @@ def contenders_of(
         agents: each as ``AGENT``, ``AGENT:OPTION=VALUE,…``, ``FILE.py:FUNCTION[:OPTION=VALUE,…]``,
             a function from trajectories to Ψ, or a pair of one of them and a mapping of options.
         grid: ``AGENT:OPTION=VALUE,VALUE,…``; a value that is a contender already is that one.
-        common: arguments of ``learning.run.configure`` and options, for all.
+        common: arguments of ``learning.arguments.configure`` and options, for all.
 
     Raises:
         UsageError: for what cannot be trained, a contender that is named twice, or fewer than two.

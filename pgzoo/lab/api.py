@@ -16,7 +16,8 @@ from pgzoo.lab.measurement import Measurement, Settings, check_used
 from pgzoo.lab.measurement import measure as measure_problem
 from pgzoo.lab.problem import Problem, load_theta, parse_estimators, zoo
 from pgzoo.lab.report import figure, flat, write_measurement
-from pgzoo.learning.run import Run, check_env_id, check_policy_kind
+from pgzoo.learning.arguments import check_env_id, check_policy_kind
+from pgzoo.learning.run import Run
 from pgzoo.options import LARGEST_SEED, check_needs, checked, checked_path, own_options, shown
 
 if TYPE_CHECKING:

@@ -25,6 +25,7 @@ from torch import Tensor
 
 from pgzoo.agents import agent_class
 from pgzoo.errors import UsageError
+from pgzoo.learning.arguments import AgentName, agent_of, device_here
 from pgzoo.learning.loop import (
     TrainingStoppedError,
     run_figures,
@@ -32,7 +33,7 @@ from pgzoo.learning.loop import (
     share_ends,
 )
 from pgzoo.learning.progress import Report
-from pgzoo.learning.run import AgentName, Run, agent_of, device_here
+from pgzoo.learning.run import Run
 from pgzoo.learning.stored import load_state
 from pgzoo.learning.trainer import Trainer
 from pgzoo.options import build

@@ -7,6 +7,7 @@ Nothing is imported, run or opened because a run's folder names it.
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from torch import Tensor
 
@@ -66,10 +67,7 @@ def load_state(folder: RunFolder, networks: Networks, device: str) -> TrainState
     Raises:
         UsageError: if there is none, or it is damaged.
     """
-    checkpoint = folder.load_checkpoint()
-    if checkpoint is None:
-        raise UsageError(f"{folder.path} has no checkpoint yet. Go on with its training first.")
-    config = folder.config()
+    checkpoint, config = _checkpoint(folder), folder.config()
     agent = stored_agent(config, folder.path / CONFIG)
     state = TrainState.from_checkpoint(*checkpoint, device)
     try:
@@ -78,6 +76,13 @@ def load_state(folder: RunFolder, networks: Networks, device: str) -> TrainState
     except ValueError as error:
         raise foreign(folder.path / CHECKPOINT, error) from error
     return state
+
+
+def _checkpoint(folder: RunFolder) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    checkpoint = folder.load_checkpoint()
+    if checkpoint is None:
+        raise UsageError(f"{folder.path} has no checkpoint yet. Go on with its training first.")
+    return checkpoint
 
 
 def _check_state(state: TrainState, config: RunConfig, agent: Agent) -> None:
@@ -113,10 +118,7 @@ def policies(folder: RunFolder, network: Network | None = None, at: int | None =
     """
     name = CHECKPOINT
     if at is None:
-        checkpoint = folder.load_checkpoint()
-        if checkpoint is None:
-            raise UsageError(f"{folder.path} has no checkpoint yet. Go on with its training first.")
-        theta = checkpoint[0]["policy.values"]
+        theta = _checkpoint(folder)[0]["policy.values"]
     else:
         name, theta = f"the snapshot at {at} percent", folder.load_snapshot(at)
     if network is not None and theta.shape[1] != network.num_params:

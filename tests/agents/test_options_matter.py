@@ -8,7 +8,7 @@ import torch
 import pgzoo
 from pgzoo.agents import AGENTS, agent_class
 from pgzoo.errors import UsageError
-from pgzoo.learning.run import configure
+from pgzoo.learning.arguments import configure
 from pgzoo.learning.trainer import Trainer
 from pgzoo.options import flat, options_of
 

@@ -5,7 +5,7 @@ import pytest
 
 import pgzoo
 from pgzoo.errors import UsageError
-from pgzoo.learning.run import configure, seeds_of
+from pgzoo.learning.arguments import configure, seeds_of
 from pgzoo.learning.trainer import Trainer
 from pgzoo.sampling import memory
 from tests.helpers import COMMON

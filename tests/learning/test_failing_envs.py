@@ -103,7 +103,7 @@ def test_a_failure_in_the_last_evaluation_loses_nothing(tmp_path, how):
 
 
 def test_a_failure_of_a_shard_says_how_it_goes_on(tmp_path, how):
-    config, _ = pgzoo.learning.run.configure(
+    config, _ = pgzoo.learning.arguments.configure(
         "reinforce",
         **COMMON | {k: v for k, v in failing(steps=20_000).items() if k != "progress"},
     )

@@ -10,8 +10,9 @@ import pytest
 
 from pgzoo.errors import UsageError
 from pgzoo.learning import local
+from pgzoo.learning.arguments import configure
 from pgzoo.learning.loop import TrainingInterrupted
-from pgzoo.learning.run import configure, load
+from pgzoo.learning.run import load
 from pgzoo.learning.shards import Shard, merge, split
 from tests.helpers import COMMON
 from tests.learning.test_loop import results, run, small_config
@@ -150,7 +151,7 @@ def test_bad_numbers(tmp_path):
 SCRIPT = """
 import helper
 from pgzoo.learning import local
-from pgzoo.learning.run import configure
+from pgzoo.learning.arguments import configure
 from pgzoo.learning.shards import merge, split
 from pathlib import Path
 

@@ -222,17 +222,17 @@ def test_hyperparameters_of_another_version_are_explained(tmp_path):
 
 
 def test_a_run_trained_on_cuda_is_evaluated_and_resumed_without(tmp_path, monkeypatch):
-    from pgzoo.learning import run as run_module
+    from pgzoo.learning import arguments
 
-    monkeypatch.setattr(run_module, "choose_device", lambda name: "cuda")
-    config, agent = run_module.configure("reinforce", **_settings())
+    monkeypatch.setattr(arguments, "choose_device", lambda name: "cuda")
+    config, agent = arguments.configure("reinforce", **_settings())
     monkeypatch.undo()
     assert config.device == "cuda"
     if torch.cuda.is_available():
         pytest.skip("there is a CUDA device here")
     from pgzoo.learning.trainer import Trainer
 
-    run = run_module.Run(RunFolder.create(tmp_path / "run", config))
+    run = pgzoo.Run(RunFolder.create(tmp_path / "run", config))
     run.go_on(Trainer(config, agent, "cpu"), False, lambda r: r.iteration == 2)
     assert run.evaluate(episodes=2).notna().all(axis=None)
     assert run.resume(progress=False).summary["failed"] == [None] * 3

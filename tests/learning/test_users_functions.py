@@ -8,8 +8,8 @@ import torch
 
 import pgzoo
 from pgzoo.learning import local
+from pgzoo.learning.arguments import configure
 from pgzoo.learning.loop import TrainingStoppedError
-from pgzoo.learning.run import configure
 from pgzoo.learning.shards import merge, split, train_shard
 from tests.learning.test_loop import results
 
