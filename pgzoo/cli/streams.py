@@ -27,6 +27,7 @@ import click
 
 from pgzoo.cli.commands import say
 
+SECONDS_LATER = 0.05
 PIPE_CLOSED = 128 + 13  # as shells say of what SIGPIPE ends
 IN_ASCII = {
     "−": "-",
@@ -187,8 +188,18 @@ class _Received:
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:
+    if _torch_is_being_loaded():  # an exception in its C++ code would end the process by abort()
+        later = threading.Timer(SECONDS_LATER, os.kill, (os.getpid(), number))
+        later.daemon = True
+        later.start()
+        return
     _Received.number = number
     raise KeyboardInterrupt
+
+
+def _torch_is_being_loaded() -> bool:
+    modules = [m for name, m in sys.modules.items() if name.partition(".")[0] == "torch"]
+    return any(getattr(getattr(m, "__spec__", None), "_initializing", False) for m in modules)
 
 
 def _in_main_thread() -> bool:

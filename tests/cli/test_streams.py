@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -241,3 +243,20 @@ def test_what_the_system_refuses_is_said(monkeypatch):
     result = CliRunner().invoke(main, ["eval", "r"])
     assert result.exit_code == 2
     assert "The operating system refused for /x: Too many open files." in result.output
+
+
+def test_an_interruption_waits_until_torch_is_loaded(monkeypatch):
+    """Its C++ code ends the process by abort() where an exception comes through."""
+    module = types.ModuleType("torch.being_loaded")
+    module.__spec__ = ModuleSpec("torch.being_loaded", None)
+    module.__spec__._initializing = True
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    had = signal.signal(signal.SIGINT, streams._interrupt)
+    try:
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(2 * streams.SECONDS_LATER)
+        module.__spec__._initializing = False
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(20)
+    finally:
+        signal.signal(signal.SIGINT, had)
