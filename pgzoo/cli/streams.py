@@ -18,6 +18,7 @@ import signal
 import sys
 import threading
 import unicodedata
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -91,10 +92,11 @@ def around_a_command() -> Iterator[None]:
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
         yield  # they are somebody else's, such as a test's
         return
-    before = sys.stdout, sys.stderr
+    before, showing = (sys.stdout, sys.stderr), warnings.showwarning
     _open_if_closed(0)
     sys.stdout, output = _guarded(sys.stdout, 1)
     sys.stderr, _ = _guarded(sys.stderr, 2)
+    warnings.showwarning = _print_warning
     try:
         with _signals():
             yield
@@ -106,7 +108,19 @@ def around_a_command() -> Iterator[None]:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        sys.stdout, sys.stderr = before
+        (sys.stdout, sys.stderr), warnings.showwarning = before, showing
+
+
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """As Python does, but printable: it is in others' words."""
+    say(warnings.formatwarning(message, category, filename, lineno, line).rstrip(), err=True)
 
 
 def only_display() -> None:

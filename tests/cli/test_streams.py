@@ -260,3 +260,17 @@ def test_an_interruption_waits_until_torch_is_loaded(monkeypatch):
             time.sleep(20)
     finally:
         signal.signal(signal.SIGINT, had)
+
+
+def test_warnings_of_others_are_shown_and_not_obeyed():
+    Path("mine.py").write_text(
+        "import warnings\n"
+        "def psi(t):\n"
+        "    warnings.warn(chr(27) + '[31mred')\n"
+        "    return t.mask.to(t.reward.dtype)\n"
+    )
+    process = start(["run", "mine.py:psi", *RUN[2:], "run", "--quiet"])
+    _, shown = process.communicate()
+    assert process.returncode == 0
+    assert r"UserWarning: \x1b[31mred" in shown
+    assert "\x1b" not in shown
