@@ -208,10 +208,18 @@ def a_file(choose: random.Random, ground: Ground) -> Result:
     judged = outcome.status == 0 and not found and not done.signed
     if judged and (different := _undetected(ground, reader_name, name, run, work, outcome, done)):
         found.append(Verdict("undetected", different))
+    if judged and reader_name == "doctor" and (missed := _missed(ground, run, work)):
+        found.append(Verdict("undetected", missed))
     shown = f"{reader_name} of {name}: {folder.relative_to(work)}/{file}: {done.words}"
     if run != str(folder.relative_to(work)):
         shown += f" (renamed to {run!r})"
     return Result(shown, _ended(outcome), tuple(found), outcome.text)
+
+
+def _missed(ground: Ground, run: str, work: Path) -> str:
+    """What Python refuses in a run of which the doctor has said that all is well."""
+    asked = _read(ground, readers.READERS["python"], run, work)
+    return "" if asked.status == 0 else f"all is well, but: {asked.text.strip()[-200:]}"
 
 
 def _which(choose: random.Random) -> tuple[str, str]:
