@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from tempfile import TemporaryFile
 from typing import Any
 
 import click
@@ -257,8 +258,7 @@ def _make_folder(folder: Path, *, is_new: bool) -> tuple[Path, list[Path]]:
         created = [folder, folder.parent]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        (folder / ".writable").touch()
-        (folder / ".writable").unlink()
+        TemporaryFile(dir=folder).close()
     except OSError as error:
         raise UsageError(
             f"Cannot write to {folder}: {error.strerror}. Choose a writable --out."

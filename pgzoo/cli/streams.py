@@ -16,7 +16,9 @@ import os
 import select
 import signal
 import sys
+import threading
 import unicodedata
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
@@ -27,6 +29,7 @@ import click
 from pgzoo.cli.commands import say
 from pgzoo.learning.interrupts import handled_by, in_main_thread
 
+SECONDS_LATER = 0.05
 PIPE_CLOSED = 128 + 13  # as shells say of what SIGPIPE ends
 IN_ASCII = {
     "−": "-",
@@ -90,10 +93,11 @@ def around_a_command() -> Iterator[None]:
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
         yield  # they are somebody else's, such as a test's
         return
-    before = sys.stdout, sys.stderr
+    before, showing = (sys.stdout, sys.stderr), warnings.showwarning
     _open_if_closed(0)
     sys.stdout, output = _guarded(sys.stdout, 1)
     sys.stderr, _ = _guarded(sys.stderr, 2)
+    warnings.showwarning = _print_warning
     try:
         with _signals():
             yield
@@ -105,7 +109,19 @@ def around_a_command() -> Iterator[None]:
     finally:
         sys.stdout.flush()
         sys.stderr.flush()
-        sys.stdout, sys.stderr = before
+        (sys.stdout, sys.stderr), warnings.showwarning = before, showing
+
+
+def _print_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """As Python does, but printable: it is in others' words."""
+    say(warnings.formatwarning(message, category, filename, lineno, line).rstrip(), err=True)
 
 
 def only_display() -> None:
@@ -187,8 +203,18 @@ class _Received:
 
 
 def _interrupt(number: int, _: FrameType | None) -> None:
+    if _torch_is_being_loaded():  # an exception in its C++ code would end the process by abort()
+        later = threading.Timer(SECONDS_LATER, os.kill, (os.getpid(), number))
+        later.daemon = True
+        later.start()
+        return
     _Received.number = number
     raise KeyboardInterrupt
+
+
+def _torch_is_being_loaded() -> bool:
+    modules = [m for name, m in sys.modules.items() if name.partition(".")[0] == "torch"]
+    return any(getattr(getattr(m, "__spec__", None), "_initializing", False) for m in modules)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from pgzoo.compare.contenders import Contender, Source, contenders_of
 from pgzoo.compare.outcome import Outcome
 from pgzoo.compare.progress import Display, display
 from pgzoo.compare.question import Question
-from pgzoo.compare.result import Comparison
+from pgzoo.compare.result import Comparison, check_folders
 from pgzoo.compare.runs import (
     Holdings,
     Library,
@@ -400,6 +400,7 @@ def _own_folder(
     fresh = not path.exists() or (among is not None and not any(path.iterdir()))
     own = _Own(path, None, _earlier_look(path, question))
     asking.begin(path, question)
+    check_folders(path)
     with files.alone_in(path):
         try:
             yield own

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import math
+import stat
 import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -18,10 +19,12 @@ from pgzoo.compare.judge import pairs_of, savings_of
 from pgzoo.compare.outcome import Outcome
 from pgzoo.compare.power import seeds_needed
 from pgzoo.compare.question import FORMAT, RESULT, Question
+from pgzoo.compare.training import RUNS, UNFINISHED
 from pgzoo.compare.verdicts import return_in_words, steps_in_words, too_few_in_words
 from pgzoo.errors import UsageError
 from pgzoo.records import files
 from pgzoo.records.config import LIBRARIES
+from pgzoo.records.tensorboard import COMPARED
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +43,9 @@ SEQUENTIAL = (
     "and intervals are those of a fixed number of seeds, and are no test here."
 )
 FORMATS = ("png", "pdf", "svg")
-FILMS = "films"
+TABLES, FIGURES, FILMS = "tables", "figures", "films"
+FOLDERS = (RUNS, UNFINISHED, TABLES, FIGURES, FILMS, COMPARED)
+"""Within a comparison's; none of them is a link."""
 HOW_SOON = ("mean over", "reached", "steps", "seconds")
 """What columns of a second table begin with: one has no room for all."""
 
@@ -215,6 +220,7 @@ class Comparison:
         from pgzoo.compare.report import TEMPLATE
 
         folder = self.folder if folder is None else Path(folder)
+        check_folders(folder)
         with _explained(folder):
             folder.mkdir(parents=True, exist_ok=True)
             self._write_report(folder / TEMPLATE, self.illustrations())
@@ -262,14 +268,15 @@ class Comparison:
         from pgzoo.compare.tables import write_tables
 
         folder = Path(folder)
+        check_folders(folder)
         with _explained(folder):
-            for name in ("tables", "figures"):
+            for name in (TABLES, FIGURES):
                 (folder / name).mkdir(parents=True, exist_ok=True)
             figures = self.illustrations()
-            write_tables(folder / "tables", self.outcomes, self.every_pair, self.savings)
-            save_all(figures, folder / "figures", FORMATS)
+            write_tables(folder / TABLES, self.outcomes, self.every_pair, self.savings)
+            save_all(figures, folder / FIGURES, FORMATS)
             self._write_report(folder / TEMPLATE, figures)
-            pictures = {i.title: (folder / "figures" / f"{i.name}.png") for i in figures}
+            pictures = {i.title: (folder / FIGURES / f"{i.name}.png") for i in figures}
             write_comparison(
                 folder,
                 self.outcomes,
@@ -314,6 +321,16 @@ class Comparison:
 def versions() -> dict[str, str]:
     """Of pgzoo and what it computes with."""
     return {name: version(name) for name in ("pgzoo", *LIBRARIES)}
+
+
+def check_folders(folder: Path) -> None:
+    """Make sure that a comparison's folders lead nowhere else.
+
+    Raises:
+        UsageError: if one of them is a link.
+    """
+    for name in FOLDERS:
+        files.check_kind(folder / name, stat.S_IFDIR)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import shutil
+import stat
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -16,7 +17,8 @@ from pgzoo.compare.progress import Display, Standings
 from pgzoo.errors import UsageError
 from pgzoo.learning.shards import Shard, ShardReport, merge, split
 from pgzoo.records.config import RunConfig
-from pgzoo.records.files import free_folder, read_json, write
+from pgzoo.records.files import check_kind, free_folder, read_json, write
+from pgzoo.records.schema import Positive, conform, expect
 
 RUNS, UNFINISHED = "runs", ".unfinished"
 """Folders within a comparison's."""
@@ -109,12 +111,14 @@ def _parts_each(num_workers: int, num_jobs: int) -> int:
 def _begun(out: Path, config: RunConfig) -> Iterable[tuple[Path, RunConfig, int]]:
     """Jobs of an earlier session, of this configuration but for the seeds."""
     for path in sorted((out / UNFINISHED).glob(f"*/{PLAN}")):
+        check_kind(path.parent, stat.S_IFDIR)
         try:
             plan = read_json(path)
             begun = RunConfig.from_json(plan["config"])
-            parts = int(plan["parts"])
+            parts = conform(plan["parts"], Positive, "parts")
+            expect(parts <= len(begun.seeds), "parts", "no more than seeds", parts)
         except (ValueError, KeyError, TypeError):
-            continue  # it was killed while it began; nothing was trained
+            continue  # it was killed while it began, or is none of ours: it is trained anew
         if dataclasses.replace(begun, seeds=config.seeds) == config:
             yield path.parent, begun, parts
 

@@ -12,6 +12,7 @@ import hashlib
 import os
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -99,8 +100,9 @@ class Shard:
         """Its run folder, made if it is not there.
 
         Raises:
-            UsageError: if another run is there.
+            UsageError: if another run is there, or a link.
         """
+        files.check_kind(self.folder, stat.S_IFDIR)
         if not os.path.lexists(self.folder / CONFIG):
             return RunFolder.create(self.folder, self.own_config)
         folder = RunFolder.open(self.folder)

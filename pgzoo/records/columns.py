@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from pgzoo.records.config import RunConfig
-from pgzoo.records.schema import Summary, brief, conform, expect
+from pgzoo.records.schema import LARGEST_FIGURE, Summary, brief, conform, expect
 
 PROGRESS = {
     "iteration": "number of the iteration, from 0",
@@ -112,7 +112,7 @@ def metrics_line(
         "return_last_100": _mean(recent),
         "length_mean": _mean(lengths),
     }
-    known: dict[str, Any] = {k: None if v != v else v for k, v in figures.items()}
+    known = {k: _finite(v) for k, v in figures.items()}
     line |= {k: v for k, v in known.items() if k not in sparse}
     return line | {k: known.get(k) for k in sparse}
 
@@ -145,8 +145,8 @@ def run_summary(
         solved_interval: from how many of how many seeds have solved the environment to the ends of
             a 95% interval of the probability.
     """
-    eval_mean = [None if x is None else _finite(np.mean(x)) for x in returns]
-    with np.errstate(invalid="ignore"):  # some environment's return may be infinite
+    with np.errstate(invalid="ignore", over="ignore"):  # some environment's return may be infinite
+        eval_mean = [None if x is None else _finite(np.mean(x)) for x in returns]
         eval_std = [None if x is None else _finite(np.std(x, ddof=1)) for x in returns]
     solved = [None if threshold is None else m is not None and m >= threshold for m in eval_mean]
     interval = None
@@ -250,9 +250,9 @@ def check_summary(data: Any, config: RunConfig) -> None:
 
 
 def _mean(values: Sequence[float]) -> float | None:
-    return float(sum(values) / len(values)) if len(values) else None
+    return _finite(sum(values) / len(values)) if len(values) else None
 
 
 def _finite(value: Any) -> float | None:
-    """A JSON number, None for what is not one."""
-    return float(value) if math.isfinite(value) else None
+    """A figure that readers accept, None for what is none."""
+    return float(value) if abs(value) <= LARGEST_FIGURE else None  # NaN is not

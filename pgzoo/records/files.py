@@ -27,6 +27,8 @@ STRICT = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0) | getattr(o
 DIGITS = 16
 MOST_DIGITS = 20
 """Of a whole number in JSON: no field of ours can be longer."""
+LONGEST_STEM = 200
+"""Of a folder's name, in bytes: file systems allow 255, and a number follows."""
 KINDS = {
     stat.S_IFREG: "a regular file",
     stat.S_IFDIR: "a folder",
@@ -276,7 +278,8 @@ def alone_in(folder: Path) -> Iterator[None]:
     try:
         _lock(descriptor, f"Expected {folder} to be at rest, but its results are being made")
         for place in (folder, *folder.glob("*/")):
-            remove_leftovers(place)
+            if place == folder or not place.is_symlink():
+                remove_leftovers(place)
         yield
     finally:
         os.close(descriptor)
@@ -320,12 +323,13 @@ def free_folder(parent: Path, stem: str) -> Path:
 
     Args:
         parent: made if it is not there.
-        stem: whatever cannot be in the name of a folder becomes an underscore.
+        stem: whatever cannot be in the name of a folder becomes an underscore; what is too long for
+            one is cut.
 
     Raises:
         UsageError: if it cannot be made.
     """
-    stem = re.sub(r"[^\w.+-]", "_", stem)
+    stem = re.sub(r"[^\w.+-]", "_", stem).encode()[:LONGEST_STEM].decode(errors="ignore")
     try:
         parent.mkdir(parents=True, exist_ok=True)
         for number in itertools.count(1):

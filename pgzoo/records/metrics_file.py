@@ -21,7 +21,7 @@ from pgzoo.records.checkpoint import NO_METRICS
 from pgzoo.records.columns import PROGRESS, WHOLE_NUMBERS, is_column
 from pgzoo.records.files import cannot_read, damaged, open_regular
 from pgzoo.records.run_folder import METRICS, RunFolder
-from pgzoo.records.schema import Count, Number, conform, quoted
+from pgzoo.records.schema import Count, Figure, conform, quoted
 
 Columns = dict[str, list[Any]]
 """Figures by column, one for each line; NaN where there is none."""
@@ -244,7 +244,7 @@ def _figures(name: str, texts: Sequence[str]) -> list[Any]:
         if name in WHOLE_NUMBERS:
             return list(conform([int(text) for text in texts], list[Count]))
         figures = [float(text) if text else None for text in texts]
-        return [np.nan if x is None else x for x in conform(figures, list[Number | None])]
+        return [np.nan if x is None else x for x in conform(figures, list[Figure | None])]
     except ValueError as error:
         raise ValueError(f"column {quoted(name)}: {error}") from error
 

@@ -21,6 +21,8 @@ from msgspec import Meta, Struct
 from pgzoo.options import MOST_SEEDS
 
 WHOLE, FINITE = 2**63 - 1, sys.float_info.max
+LARGEST_FIGURE = 1e300
+"""Of results, so that they can be added, subtracted and drawn."""
 LONGEST_REASON = 400
 POLICY_KINDS = ("mlp", "linear", "tabular")
 # Control characters, halves of surrogate pairs, and what turns the direction of writing.
@@ -32,7 +34,8 @@ ONE_OF_POLICIES = rf"^({'|'.join(POLICY_KINDS)})\Z"
 Count = Annotated[int, Meta(ge=0, le=WHOLE)]
 Positive = Annotated[int, Meta(ge=1, le=WHOLE)]
 Number = Annotated[float, Meta(ge=-FINITE, le=FINITE)]
-Amount = Annotated[float, Meta(ge=0, le=FINITE)]
+Figure = Annotated[float, Meta(ge=-LARGEST_FIGURE, le=LARGEST_FIGURE)]
+Amount = Annotated[float, Meta(ge=0, le=LARGEST_FIGURE)]
 Share = Annotated[float, Meta(ge=0, le=1)]
 Name = Annotated[str, Meta(min_length=1, max_length=5_000, pattern=PRINTABLE)]
 Text = Annotated[str, Meta(max_length=20_000, pattern=LINES)]
@@ -79,7 +82,7 @@ class Replica(Strict):
     seed: Count
     env_steps: Count
     episodes: Count
-    recent: tuple[Number, ...]
+    recent: tuple[Figure, ...]
     looked: Count | None
     steps_to_threshold: Count | None
     failed: Text | None
@@ -115,9 +118,9 @@ class Summary(Strict):
     env_steps_per_seed: tuple[Count, ...]
     wall_seconds: Amount
     steps_per_second: Amount
-    threshold: Number | None
+    threshold: Figure | None
     eval_episodes: Annotated[int, Meta(ge=2, le=WHOLE)]
-    eval_mean: tuple[Number | None, ...]
+    eval_mean: tuple[Figure | None, ...]
     eval_std: tuple[Amount | None, ...]
     eval_standard_error: tuple[Amount | None, ...]
     solved: tuple[bool | None, ...]

@@ -157,3 +157,23 @@ def test_help_and_errors_call_an_agent_by_a_name_that_shows():
     call("run", name, "--nonsense")
     call(ESCAPES)
     call("lab", ESCAPES)
+
+
+def test_a_laboratorys_folder_is_tried_without_touching_what_is_there(trained, tmp_path):
+    Path("lab").mkdir()
+    Path("lab", ".writable").symlink_to(tmp_path / "elsewhere")
+    call(
+        "lab",
+        "measure",
+        "--run",
+        trained,
+        "--estimates",
+        "2",
+        "--estimator",
+        "rloo",
+        "--out",
+        "lab",
+    )
+    assert Path("lab", "lab.json").exists()
+    assert Path("lab", ".writable").is_symlink()
+    assert not Path("elsewhere").exists()

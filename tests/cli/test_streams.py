@@ -9,6 +9,8 @@ import signal
 import subprocess
 import sys
 import time
+import types
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import pytest
@@ -241,3 +243,34 @@ def test_what_the_system_refuses_is_said(monkeypatch):
     result = CliRunner().invoke(main, ["eval", "r"])
     assert result.exit_code == 2
     assert "The operating system refused for /x: Too many open files." in result.output
+
+
+def test_an_interruption_waits_until_torch_is_loaded(monkeypatch):
+    """Its C++ code ends the process by abort() where an exception comes through."""
+    module = types.ModuleType("torch.being_loaded")
+    module.__spec__ = ModuleSpec("torch.being_loaded", None)
+    module.__spec__._initializing = True
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    had = signal.signal(signal.SIGINT, streams._interrupt)
+    try:
+        signal.raise_signal(signal.SIGINT)
+        time.sleep(2 * streams.SECONDS_LATER)
+        module.__spec__._initializing = False
+        with pytest.raises(KeyboardInterrupt):
+            time.sleep(20)
+    finally:
+        signal.signal(signal.SIGINT, had)
+
+
+def test_warnings_of_others_are_shown_and_not_obeyed():
+    Path("mine.py").write_text(
+        "import warnings\n"
+        "def psi(t):\n"
+        "    warnings.warn(chr(27) + '[31mred')\n"
+        "    return t.mask.to(t.reward.dtype)\n"
+    )
+    process = start(["run", "mine.py:psi", *RUN[2:], "run", "--quiet"])
+    _, shown = process.communicate()
+    assert process.returncode == 0
+    assert r"UserWarning: \x1b[31mred" in shown
+    assert "\x1b" not in shown

@@ -23,6 +23,12 @@ def constant(t):
     return t.mask.to(t.reward.dtype)
 
 
+def stopped_at_once(shards, report, *, workers=None):
+    for shard in shards:
+        train_shard(shard, lambda found: found.iteration >= 1)
+    raise TrainingInterrupted("saved")
+
+
 def test_outcomes_are_those_of_runs_of_their_own():
     found = compare(*ROUGH, seeds=[4, 0, 2])
     assert [o.label for o in found.outcomes] == list(ROUGH)
@@ -155,6 +161,46 @@ def test_what_was_interrupted_goes_on_from_there(monkeypatch):
     for one, other in zip(whole.outcomes, found.outcomes, strict=True):
         assert one.returns.tolist() == other.returns.tolist()
     assert not Path("c/.unfinished").exists()
+
+
+@pytest.mark.parametrize(
+    "name", ["tables", "figures", "films", "tensorboard", ".unfinished", "runs"]
+)
+def test_links_in_its_folder_are_not_followed(name, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere")
+    compare(out="c", seeds=2)
+    if Path("c", name).exists():
+        Path("c", name).rename(f"c-{name}")
+    Path("c", name).symlink_to(elsewhere)
+    with pytest.raises(UsageError, match=f"Expected c/{name} to be a folder of the run's own"):
+        compare(out="c", seeds=3)
+    assert not any(elsewhere.iterdir())
+
+
+@pytest.mark.parametrize("place", ["*", "*/part-1-of-1"])
+def test_links_among_what_is_unfinished_are_not_followed(monkeypatch, place, tmp_path_factory):
+    elsewhere = tmp_path_factory.mktemp("elsewhere") / "x"
+    monkeypatch.setattr(local, "train_all", stopped_at_once)
+    with pytest.raises(TrainingInterrupted):
+        compare(out="c", workers=1)
+    found = min(Path("c/.unfinished").glob(place))
+    found.rename(elsewhere)
+    found.symlink_to(elsewhere)
+    before = sorted(elsewhere.rglob("*"))
+    with pytest.raises(UsageError, match="to be a folder of the run's own, got a symbolic link"):
+        compare(out="c", workers=1)
+    assert sorted(elsewhere.rglob("*")) == before
+
+
+@pytest.mark.parametrize("parts", [0, -1, 10**9, "1", 1.5])
+def test_a_plan_that_is_none_is_not_gone_on_with(monkeypatch, parts):
+    with monkeypatch.context() as patch:
+        patch.setattr(local, "train_all", stopped_at_once)
+        with pytest.raises(TrainingInterrupted):
+            compare(out="c", workers=1)
+    for plan in Path("c/.unfinished").glob("*/plan.json"):
+        plan.write_text(json.dumps(json.loads(plan.read_text()) | {"parts": parts}))
+    assert compare(out="c", workers=1).outcomes[0].seeds == (0, 1, 2, 3, 4)
 
 
 def test_a_folder_among_others_is_found_again(trained):

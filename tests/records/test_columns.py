@@ -42,7 +42,7 @@ def test_a_line_by_hand():
         "length_mean": 10.5,
         "entropy": 0.5,
         "psi_rms": None,
-        "gradient_norm": math.inf,
+        "gradient_norm": None,
     }
 
 
@@ -117,6 +117,7 @@ def test_without_a_threshold_nothing_is_solved_or_unsolved():
         {"returns": [None] * 3},
         {"returns": [[math.nan, 1.0], [math.inf, 1.0], [1.0, 2.0]], "episodes": 2},
         {"returns": np.ones((3, 4)), "failed": [None] * 3},
+        {"returns": np.full((3, 4), 1.7e308), "failed": [None] * 3},
         {"solved_interval": lambda k, n: (0.0, 1.0)},
     ],
 )
@@ -130,6 +131,15 @@ def test_every_summary_is_json_that_is_accepted_again(changes):
 def test_a_summary_of_another_run_is_none_of_this():
     with pytest.raises(ValueError, match=r"\"seeds\" to be as in config\.json, \(4, 7\)"):
         check_summary(summarise(), config(seeds=(4, 7)))
+
+
+@pytest.mark.parametrize("field", ["eval_mean", "eval_std", "threshold"])
+def test_figures_that_cannot_be_subtracted_or_drawn_are_refused(field):
+    summary = summarise()
+    was = summary[field]
+    summary[field] = [1.7e308] * len(was) if isinstance(was, list) else -1.7e308
+    with pytest.raises(ValueError, match=rf"{field}.* -?1e.300; got"):
+        check_summary(summary, config(seeds=(4, 7, 9)))
 
 
 def test_columns_need_no_torch():

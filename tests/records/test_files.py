@@ -21,6 +21,7 @@ def test_folders_are_numbered(tmp_path):
         ("reinforce++-ALE/Pong-v5", "reinforce++-ALE_Pong-v5-1"),
         ("../../x:y", ".._.._x_y-1"),
         ("a\0b[/3] ψ", "a_b__3__ψ-1"),
+        ("ψ" * 300, "ψ" * 100 + "-1"),
     ],
 )
 def test_a_name_never_leads_out_of_its_parent(tmp_path, stem, name):
@@ -106,3 +107,14 @@ def test_a_file_system_without_locks_is_no_error(tmp_path, monkeypatch):
     monkeypatch.setattr(files, "fcntl", NoLocks())
     with files.locked(tmp_path / "a"), files.locked(tmp_path / "a"), files.alone_in(tmp_path):
         pass
+
+
+def test_leftovers_are_not_removed_through_links(tmp_path):
+    name = f".a.{'0' * files.DIGITS}.tmp"
+    for folder in ("own", "own/inside", "elsewhere"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / name).touch()
+    (tmp_path / "own" / "link").symlink_to(tmp_path / "elsewhere")
+    with files.alone_in(tmp_path / "own"):
+        assert not list((tmp_path / "own").rglob("*.tmp"))
+        assert (tmp_path / "elsewhere" / name).exists()
