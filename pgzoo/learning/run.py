@@ -52,6 +52,7 @@ from pgzoo.records.run_folder import RunFolder
 from pgzoo.records.tensorboard import MOST_SEED_CURVES
 from pgzoo.records.times_file import HEADER, read_times
 from pgzoo.records.words import in_words, ranges
+from pgzoo.sampling import memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -332,6 +333,7 @@ class Run:
 
         episodes = checked("episodes", episodes, minimum=1)
         greedy = checked("greedy", greedy, bool)
+        memory.check_returns(len(self.config.seeds), episodes)
         device = self._device()
         state = self._state(device)
         alive = [i for i, r in enumerate(state.replicas) if r.failed is None]
