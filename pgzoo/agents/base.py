@@ -120,12 +120,12 @@ class Agent:
                 "one iteration, in which the step sizes are what they start with."
             )
         most = self.plan.num_rows * getattr(self.plan, "segment_steps", 1)
-        if "critic_minibatches" in chosen and self.critic is not None and not self.plan.complete:
-            if self.critic.critic_minibatches > most:
-                raise UsageError(
-                    f"Expected at most as many `critic_minibatches` as the batch has steps, "
-                    f"{most:,}; got {self.critic.critic_minibatches:,}."
-                )
+        parts = 1 if self.critic is None or self.plan.complete else self.critic.critic_minibatches
+        if "critic_minibatches" in chosen and parts > most:
+            raise UsageError(
+                f"Expected at most as many `critic_minibatches` as the batch has steps, {most:,}; "
+                f"got {parts:,}."
+            )
 
     def check(self) -> None:
         """Raise a ``UsageError`` for options that do not go together."""

@@ -32,6 +32,7 @@ from pgzoo.learning.state import TrainState
 from pgzoo.learning.stored import load_state, policies, stored_agent, stored_config
 from pgzoo.learning.trainer import Trainer, describe_env
 from pgzoo.learning.update import Networks
+from pgzoo.options import checked, checked_path
 from pgzoo.policies.networks import Network, make_policy
 from pgzoo.records import files
 from pgzoo.records.config import LIBRARIES, RunConfig
@@ -160,7 +161,7 @@ def doctor(path: str | Path, *, evaluate: bool = False) -> Diagnosis:
     Raises:
         UsageError: if it is no folder of a run.
     """
-    path = Path(path)
+    path, evaluate = checked_path("path", path), checked("evaluate", evaluate, bool)
     _check_is_run(path)
     chart = _Chart(path)
     _examine(chart, RunFolder(path), evaluate)

@@ -123,6 +123,7 @@ def train(
     )
     out = None if out is None else checked_path("out", out)
     tensorboard_seeds = checked("tensorboard_seeds", tensorboard_seeds, bool)
+    _check_callback(callback)
     if tensorboard_seeds and len(config.seeds) > MOST_SEED_CURVES:
         raise UsageError(
             f"Expected at most {MOST_SEED_CURVES} `seeds` with `tensorboard_seeds`, got "
@@ -424,6 +425,7 @@ class Run:
         """
         from pgzoo.learning.film import check_size, film
 
+        greedy = checked("greedy", greedy, bool)
         c, failed = self.config, self.failed
         if seed is None:
             seed = next((s for s in c.seeds if s not in failed), c.seeds[0])
@@ -474,6 +476,8 @@ class Run:
         from pgzoo.records.plots import learning_curve
         from pgzoo.records.style import LOOKS
 
+        if not (ax is None or hasattr(ax, "add_collection")):
+            raise UsageError(f"Expected `ax` to be axes of Matplotlib, got {shown(ax)}.")
         c, complete = self.config, self.summary is not None
         title = f"{c.agent} on {c.env}, {len(c.seeds)} seeds"
         mine = LOOKS[place_in_zoo(c.agent) % len(LOOKS)]
@@ -524,6 +528,7 @@ class Run:
         tensorboard_seeds: bool = False,
     ) -> None:
         """Train from where the folder stands."""
+        _check_callback(callback)
 
         def report(report: Report) -> Any:
             shown(report)
@@ -575,6 +580,14 @@ class Run:
         words = "<br>".join(escape(line) for line in in_words(summary))
         shown = table.to_html(float_format="{:.1f}".format, na_rep="–")
         return f"<p>{head}<br>{words}<br><code>{escape(str(self.path))}</code></p>{shown}"
+
+
+def _check_callback(callback: Any) -> None:
+    if not (callback is None or callable(callback)):
+        raise UsageError(
+            f"Expected `callback` to be a function that is called with a report, got "
+            f"{shown(callback)}."
+        )
 
 
 def _called(callback: Callable[[Report], Any], report: Report) -> Any:

@@ -20,7 +20,7 @@ ROWS_AT_ONCE = 4096
 steps takes 1.4 GB with an mlp of 64,64; parts of fewer would be slower than the whole."""
 BYTES = 4
 BYTES_OF_RETURN = 3 * 8
-"""Of an episode of which nothing else is kept: its return, that in a table, and its start's seed."""
+"""Of an episode of which nothing else is kept: its return, that in a table, its start's seed."""
 SHARE = 4
 """A batch may take one part in so many of the machine's memory, by ``numbers_per_step``. On
 CartPole with an mlp of 64,64 learning takes 1.1 times as much as is counted, and a diagnosis of the

@@ -232,7 +232,7 @@ def test_more_minibatches_of_a_critic_than_its_batch_has_steps_are_refused():
     given = {"envs": 2, "segment_steps": 5, "minibatches": 1}
     ppo = agent_class("ppo")
     assert ppo.for_env("CartPole-v1", **given, critic_minibatches=10)
-    with pytest.raises(UsageError, match="many `critic_minibatches` as .* steps, 10; got 11"):
+    with pytest.raises(UsageError, match=r"many `critic_minibatches` as .* steps, 10; got 11"):
         ppo.for_env("CartPole-v1", **given, critic_minibatches=11)
 
 
