@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
@@ -111,6 +111,22 @@ class Agent:
             )
         self.check()
 
+    def _check_sizes(self, chosen: Collection[str]) -> None:
+        """Raise a ``UsageError`` for chosen options that batches are too large or small for."""
+        least = self.plan.least_steps
+        if "lr_schedule" in chosen and self.steps <= least:
+            raise UsageError(
+                f"Expected `steps` above {least:,} with `lr_schedule`, got {self.steps:,}: that is "
+                "one iteration, in which the step sizes are what they start with."
+            )
+        most = self.plan.num_rows * getattr(self.plan, "segment_steps", 1)
+        parts = 1 if self.critic is None or self.plan.complete else self.critic.critic_minibatches
+        if "critic_minibatches" in chosen and parts > most:
+            raise UsageError(
+                f"Expected at most as many `critic_minibatches` as the batch has steps, {most:,}; "
+                f"got {parts:,}."
+            )
+
     def check(self) -> None:
         """Raise a ``UsageError`` for options that do not go together."""
 
@@ -127,6 +143,7 @@ class Agent:
             values |= cls.defaults.get(case, {})
         made = build(cls, chosen, values)
         check_needs(cls, chosen, flat(made) | {"policy": policy_kind})
+        made._check_sizes(chosen)
         return made
 
     @classmethod

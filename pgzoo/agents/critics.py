@@ -26,7 +26,9 @@ class Critic:
     of: Literal["state", "action"] = "state"
     critic_learning_rate: float = option(1e-2, "Adam's step size for the critic", above=0)
     critic_epochs: int = option(4, "passes over each batch to fit the critic", minimum=1)
-    critic_minibatches: int = option(8, "minibatches of one such pass", minimum=1)
+    critic_minibatches: int = option(
+        8, "minibatches of one such pass, at most one for each step", minimum=1
+    )
     reward_scale: float = option(
         1.0, "rewards are multiplied by this so that the critic can follow", above=0
     )

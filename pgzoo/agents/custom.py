@@ -27,6 +27,7 @@ from pgzoo.agents import guard
 from pgzoo.agents.base import RESCALED, Agent
 from pgzoo.agents.registry import zoo
 from pgzoo.errors import UsageError
+from pgzoo.options import shown
 from pgzoo.records.files import digest_of_file
 from pgzoo.sampling.plan import Groups
 
@@ -117,8 +118,12 @@ def is_file_and_function(name: str) -> bool:
     """Whether a name is ``FILE.py:FUNCTION``.
 
     Raises:
-        UsageError: for a file without a function.
+        UsageError: for a file without a function, and for what is no name.
     """
+    if not isinstance(name, str):
+        raise UsageError(
+            f"Expected an agent's name, FILE.py:FUNCTION or a function, got {shown(name)}."
+        )
     if name.endswith(".py"):
         raise UsageError(
             f"Expected FILE.py:FUNCTION, got {name!r}: which of its functions is the estimator?"

@@ -39,7 +39,7 @@ from pgzoo.learning.common import DEFAULT_DIAGNOSES
 from pgzoo.learning.loop import TrainingInterrupted
 from pgzoo.learning.progress import Manner
 from pgzoo.learning.trainer import Trainer
-from pgzoo.options import MOST_SEEDS, build, checked, checked_path, shown
+from pgzoo.options import MOST_SEEDS, build, checked, checked_path, several
 from pgzoo.records import files
 
 REUSED = ("runs", "comparisons")
@@ -111,15 +111,21 @@ def compare(
     """
     chosen = seeds_of(seeds)
     check_env_id(env)
-    if isinstance(agents, str) or not isinstance(agents, Iterable):
-        raise UsageError(f"Expected a list of agents, got {shown(agents)}.")
-    agents = list(agents)
+    agents = several("agents", agents)
     out = None if out is None else checked_path("out", out)
     workers = checked("workers", workers, int | None, minimum=1)
     until_decided = checked("until_decided", until_decided, int | None, maximum=MOST_SEEDS)
     if difference is not None:
         difference = checked("difference", difference, float, above=0)
-    if reuse is not None and not reuse:
+    max_episode_steps = checked("max_episode_steps", max_episode_steps, int | None, minimum=1)
+    among = None if among is None else checked_path("among", among)
+    places = _places(reuse)
+    truths = {"any_version": any_version, "any_budget": any_budget, "films": films}
+    any_version, any_budget, films = (checked(k, v, bool) for k, v in truths.items())
+    grid, command = (
+        checked(k, v, str | None) for k, v in {"grid": grid, "command": command}.items()
+    )
+    if reuse is not None and not places:
         for name, given in {"any_version": any_version, "any_budget": any_budget}.items():
             if given:
                 raise UsageError(
@@ -146,7 +152,7 @@ def compare(
     with _own_folder(out, among, question) as own:
         terms = _Terms(
             out=own.path,
-            reuse=_places(reuse),
+            reuse=places,
             version=version("pgzoo"),
             any_version=any_version,
             any_budget=any_budget,
@@ -170,7 +176,7 @@ def compare(
         notes=found.notes,
         decisions=decisions,
         difference=difference,
-        command=command or _call(agents, env, seeds, grid, until_decided, common),
+        command=command or _call(agents, env, chosen, grid, until_decided, common),
         folder=own.path,
         films=films,
         temporary=own.temporary,
@@ -332,9 +338,8 @@ def _check_place(on: str, contenders: Sequence[Contender]) -> None:
 def _places(reuse: Iterable[str | Path] | None) -> tuple[Path, ...]:
     if reuse is None:
         return tuple(Path(place) for place in REUSED if Path(place).is_dir())
-    if isinstance(reuse, (str, Path)):
-        reuse = [reuse]
-    return tuple(map(Path, reuse))
+    named = [reuse] if isinstance(reuse, (str, Path)) else several("reuse", reuse)
+    return tuple(checked_path("reuse", place) for place in named)
 
 
 def _earlier_look(out: Path, question: Question) -> list[str]:
@@ -419,7 +424,7 @@ def _own_folder(
 def _call(
     agents: Sequence[Source],
     env: str,
-    seeds: Any,
+    seeds: tuple[int, ...],
     grid: str | None,
     until_decided: int | None,
     common: Mapping[str, Any],
@@ -441,11 +446,12 @@ def _call(
         "diagnostics": DEFAULT_DIAGNOSES,
         "compare_estimators": False,
     }
-    given = {"env": env, "seeds": seeds if isinstance(seeds, int) else list(seeds)}
+    first = seeds == tuple(range(len(seeds)))
+    given: dict[str, Any] = {"env": env, "seeds": len(seeds) if first else list(seeds)}
     if grid is not None:
         given["grid"] = grid
     if until_decided is not None:
         given["until_decided"] = until_decided
-    given |= {k: v for k, v in common.items() if k != "env" and usual.get(k, ...) != v}
+    given |= {k: v for k, v in common.items() if k != "env" and (k not in usual or usual[k] != v)}
     arguments = ", ".join(f"{k}={v!r}" for k, v in given.items())
     return f"pgzoo.compare([{', '.join(map(shown, agents))}], {arguments})"

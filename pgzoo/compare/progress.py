@@ -13,6 +13,7 @@ import numpy as np
 from pgzoo.errors import UsageError
 from pgzoo.learning.progress import LINES_PER_RUN, Forgiving, Manner, fitting
 from pgzoo.learning.shards import ShardReport
+from pgzoo.options import shown
 from pgzoo.records.intervals import decimals
 from pgzoo.records.printable import printable
 from pgzoo.records.words import duration, plus_minus
@@ -132,11 +133,12 @@ def display(manner: bool | Manner, threshold: float | None) -> Display:
     """
     if isinstance(manner, bool):
         manner = "auto" if manner else "none"
-    if manner == "auto":
+    if isinstance(manner, str) and manner == "auto":
         manner = fitting()
     made = {"rich": LiveTable, "tqdm": Bar, "lines": Lines, "none": Silent}
-    if manner not in made:
-        raise UsageError(f"Expected `progress` among auto, {', '.join(made)}; got {manner!r}.")
+    if not isinstance(manner, str) or manner not in made:
+        got = shown(manner)
+        raise UsageError(f"Expected `progress` among auto, {', '.join(made)}; got {got}.")
     return ForgivingStandings(partial(made[manner], threshold))
 
 

@@ -16,6 +16,7 @@ from pgzoo.compare.contenders import Contender
 from pgzoo.compare.progress import Display, Standings
 from pgzoo.errors import UsageError
 from pgzoo.learning.shards import Shard, ShardReport, merge, split
+from pgzoo.options import shown
 from pgzoo.records.config import RunConfig
 from pgzoo.records.files import check_kind, free_folder, read_json, write
 from pgzoo.records.schema import Positive, conform, expect
@@ -39,6 +40,8 @@ def place_to_train(on: str, workers: int | None) -> Train:
     """
     if workers is not None and workers < 1:
         raise UsageError(f"Expected `workers` of at least 1, got {workers}.")
+    if not isinstance(on, str):
+        raise UsageError(f"Expected `on` to be local, ray or ray://HOST:PORT, got {shown(on)}.")
     if on == "local":
         from pgzoo.learning import local
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from html import escape
 from pathlib import Path
@@ -18,7 +18,15 @@ from pgzoo.lab.problem import Problem, load_theta, parse_estimators, zoo
 from pgzoo.lab.report import figure, flat, write_measurement
 from pgzoo.learning.arguments import check_env_id, check_policy_kind
 from pgzoo.learning.run import Run
-from pgzoo.options import LARGEST_SEED, check_needs, checked, checked_path, own_options, shown
+from pgzoo.options import (
+    LARGEST_SEED,
+    check_needs,
+    checked,
+    checked_path,
+    own_options,
+    several,
+    shown,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -71,10 +79,9 @@ def measure(
         UsageError: for what cannot be measured.
     """
     out = None if out is None else checked_path("out", out)
+    progress = checked("progress", progress, bool)
     if estimators is not None:
-        if isinstance(estimators, str) or not isinstance(estimators, Iterable):
-            raise UsageError(f"Expected a list of `estimators`, got {shown(estimators)}.")
-        estimators = list(estimators)
+        estimators = several("estimators", estimators)
     problem = make_problem(
         run=run.path if isinstance(run, Run) else run,
         at=at,

@@ -498,6 +498,7 @@ def _fit_critics(
         return {}, {}
     progress(0.0, "fitting critics")
     settings, policy = sampler.settings, policy_number(problem.acting)
+    check_batch(settings.critic_trajectories, 1, sampler.numbers_per_step)
     fitting, fresh = (
         joined_rows(
             [

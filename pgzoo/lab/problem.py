@@ -248,7 +248,12 @@ def short_label(estimator: str) -> str:
 
 
 def parse_estimator(
-    source: str | Callable[..., Any], *, trajectories: int, group_size: int, gamma: float
+    source: str | Callable[..., Any],
+    *,
+    trajectories: int,
+    group_size: int,
+    gamma: float,
+    varied: str = "",
 ) -> Estimator:
     """An estimator from a function, ``AGENT``, ``AGENT:OPTION=VALUE,…`` or ``FILE.py:FUNCTION``.
 
@@ -260,9 +265,11 @@ def parse_estimator(
         trajectories: N of an estimate.
         group_size: K of agents that sample in groups, unless the text says otherwise.
         gamma: discount factor.
+        varied: an option that a study goes through; what depends on it is not judged by one value.
 
     Raises:
-        UsageError: for an unknown agent or option, or a value outside its range.
+        UsageError: for an unknown agent or option, a value outside its range, or one that changes
+            nothing.
     """
     if callable(source):
         agent, given = agent_class(source), list[tuple[str, str]]()
@@ -290,25 +297,19 @@ def parse_estimator(
             f"estimate. Choose a group size that divides them, or another number of trajectories."
         )
     made = build(agent, options, batch)
-    # γ is the problem's, and a study may go through it up to 1, where γ^t is one of its points
-    check_needs(agent, options, {k: v for k, v in flat(made).items() if k != "gamma"})
+    check_needs(agent, options, {k: v for k, v in flat(made).items() if k != varied})
     return Estimator(label, made, frozenset(options))
 
 
-def parse_estimators(
-    sources: Sequence[str | Callable[..., Any]], *, trajectories: int, group_size: int, gamma: float
-) -> list[Estimator]:
-    """Several estimators, each once.
+def parse_estimators(sources: Sequence[str | Callable[..., Any]], **batch: Any) -> list[Estimator]:
+    """Several estimators, each once; of batches as for ``parse_estimator``.
 
     Raises:
         UsageError: as ``parse_estimator``; for a repetition; for an empty list.
     """
     if not sources:
         raise UsageError("Expected at least one estimator, got none.")
-    parsed = [
-        parse_estimator(s, trajectories=trajectories, group_size=group_size, gamma=gamma)
-        for s in sources
-    ]
+    parsed = [parse_estimator(s, **batch) for s in sources]
     for i, estimator in enumerate(parsed):
         if same := [e.label for e in parsed[:i] if e.agent == estimator.agent]:
             raise UsageError(

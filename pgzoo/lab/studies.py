@@ -64,6 +64,7 @@ class Setup:
         seed: which of its replicas; None: the first.
         estimators: in place of the study's own.
         given: names of the settings that the user chose, which must change something.
+        varied: the option of estimators that the study goes through, if it is one.
     """
 
     problem: Problem
@@ -73,6 +74,7 @@ class Setup:
     seed: int | None = None
     estimators: tuple[str, ...] = ()
     given: frozenset[str] = frozenset()
+    varied: str = ""
 
     def parsed(self, estimators: Sequence[str]) -> list[Estimator]:
         """The setup's own estimators, else these."""
@@ -81,6 +83,7 @@ class Setup:
             trajectories=self.settings.trajectories,
             group_size=self.group_size,
             gamma=self.problem.gamma,
+            varied=self.varied,
         )
         check_used(self.given, self.problem, parsed, self.settings)
         return parsed
@@ -245,7 +248,7 @@ def _discount(setup: Setup, progress: Progress) -> Iterator[Part]:
     names = (f"{base},gamma_t=yes", base)
     for gamma in GAMMAS:
         changed = dataclasses.replace(
-            setup, problem=dataclasses.replace(setup.problem, gamma=gamma)
+            setup, problem=dataclasses.replace(setup.problem, gamma=gamma), varied="gamma"
         )
         yield _at(gamma, changed.measure(names, progress))
 

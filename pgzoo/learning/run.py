@@ -30,7 +30,7 @@ from pgzoo.learning.state import TrainState
 from pgzoo.learning.stored import load_state, policies, stored_config
 from pgzoo.learning.trainer import Trainer, describe_env, make_collector
 from pgzoo.learning.update import Networks
-from pgzoo.options import LARGEST_SEED, build, checked, checked_path
+from pgzoo.options import LARGEST_SEED, build, checked, checked_path, shown
 from pgzoo.policies.networks import Network, make_policy
 from pgzoo.policies.policy import Policy
 from pgzoo.records.config import RunConfig
@@ -39,6 +39,7 @@ from pgzoo.records.run_folder import RunFolder
 from pgzoo.records.tensorboard import MOST_SEED_CURVES
 from pgzoo.records.times_file import HEADER, read_times
 from pgzoo.records.words import in_words, ranges
+from pgzoo.sampling import memory
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -108,6 +109,7 @@ def train(
     )
     out = None if out is None else checked_path("out", out)
     tensorboard_seeds = checked("tensorboard_seeds", tensorboard_seeds, bool)
+    _check_callback(callback)
     if tensorboard_seeds and len(config.seeds) > MOST_SEED_CURVES:
         raise UsageError(
             f"Expected at most {MOST_SEED_CURVES} `seeds` with `tensorboard_seeds`, got "
@@ -193,6 +195,7 @@ class Run:
 
         episodes = checked("episodes", episodes, minimum=1)
         greedy = checked("greedy", greedy, bool)
+        memory.check_returns(len(self.config.seeds), episodes)
         device = self._device()
         state = self._state(device)
         alive = [i for i, r in enumerate(state.replicas) if r.failed is None]
@@ -283,6 +286,7 @@ class Run:
         """
         from pgzoo.learning.film import check_size, film
 
+        greedy = checked("greedy", greedy, bool)
         c, failed = self.config, self.failed
         if seed is None:
             seed = next((s for s in c.seeds if s not in failed), c.seeds[0])
@@ -333,6 +337,8 @@ class Run:
         from pgzoo.records.plots import learning_curve
         from pgzoo.records.style import LOOKS
 
+        if not (ax is None or hasattr(ax, "add_collection")):
+            raise UsageError(f"Expected `ax` to be axes of Matplotlib, got {shown(ax)}.")
         c, complete = self.config, self.summary is not None
         title = f"{c.agent} on {c.env}, {len(c.seeds)} seeds"
         mine = LOOKS[place_in_zoo(c.agent) % len(LOOKS)]
@@ -383,6 +389,7 @@ class Run:
         tensorboard_seeds: bool = False,
     ) -> None:
         """Train from where the folder stands."""
+        _check_callback(callback)
 
         def report(report: Report) -> Any:
             shown(report)
@@ -434,6 +441,14 @@ class Run:
         words = "<br>".join(escape(line) for line in in_words(summary))
         shown = table.to_html(float_format="{:.1f}".format, na_rep="–")
         return f"<p>{head}<br>{words}<br><code>{escape(str(self.path))}</code></p>{shown}"
+
+
+def _check_callback(callback: Any) -> None:
+    if not (callback is None or callable(callback)):
+        raise UsageError(
+            f"Expected `callback` to be a function that is called with a report, got "
+            f"{shown(callback)}."
+        )
 
 
 def _called(callback: Callable[[Report], Any], report: Report) -> Any:

@@ -262,7 +262,8 @@ def fit_critic(
     flat = [x.flatten(1, 2) for x in (t.obs, t.action, before, target)]
     replica = torch.arange(len(t.mask), device=t.mask.device).unsqueeze(1)
     history = _History()
-    epochs, parts = critic.critic_epochs, critic.critic_minibatches
+    most = max(1, int(t.mask.flatten(1).sum(1).max()))  # further ones would be empty
+    epochs, parts = critic.critic_epochs, min(critic.critic_minibatches, most)
     for number, (index, real) in enumerate(deal(t.mask.flatten(1), epochs, parts, generators)):
         obs, action, old_value, wanted = (x[replica, index] for x in flat)
         phi = parameters.values.detach().requires_grad_()

@@ -14,7 +14,7 @@ from functools import cache
 from typing import Any, TypeVar, get_type_hints
 
 from pgzoo.errors import UsageError
-from pgzoo.options.description import Option, checked, checked_path
+from pgzoo.options.description import Option, checked, checked_path, several
 from pgzoo.options.needs import Need, above_one, below, equal_to, present
 from pgzoo.options.values import (
     LARGEST_SEED,
@@ -50,6 +50,7 @@ __all__ = [
     "parts_of",
     "plain",
     "present",
+    "several",
     "shown",
     "written",
 ]

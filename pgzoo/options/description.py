@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import itertools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -16,6 +17,7 @@ from pgzoo.options.values import (
     LARGEST_WHOLE,
     LONGEST_NAME,
     LONGEST_PATH,
+    MOST_SEEDS,
     SMALLEST,
     is_whole,
     number_in_words,
@@ -185,6 +187,21 @@ def checked(name: str, value: Any, kind: Any = int, **bounds: float) -> Any:
     value = known.plain(value)
     known.check(value)
     return value
+
+
+def several(name: str, values: Any, most: int = MOST_SEEDS) -> list[Any]:
+    """The items of a list, or of whatever else yields some; no more than these are asked for.
+
+    Raises:
+        UsageError: for what is none, or has too many.
+    """
+    is_one = isinstance(values, (str, bytes, Path)) or not isinstance(values, Iterable)
+    if is_one or getattr(values, "shape", None) == ():
+        raise UsageError(f"Expected a list of `{name}`, got {shown(values)}.")
+    items = list(itertools.islice(values, most + 1))
+    if len(items) > most:
+        raise UsageError(f"Expected at most {most:,} `{name}`, got more.")
+    return items
 
 
 def checked_path(name: str, value: Any) -> Path:

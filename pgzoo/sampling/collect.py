@@ -163,6 +163,7 @@ class Collector:
         self, plan: Plan, policy: Policy, streams: Streams, running: NDArray[np.bool_]
     ) -> Trajectories:
         seeds = _chosen(streams.seeds, running)
+        memory.check_batch(len(seeds) * plan.num_rows, 1, self._numbers_per_step)
         shared = isinstance(plan, Groups) and plan.starts == "shared"
         starts = start_seeds(
             seeds,

@@ -25,6 +25,8 @@ ROWS_AT_ONCE = 4096
 """Rows whose episodes are run together where there are more. Learning from 4,096 episodes of 500
 steps takes 1.4 GB with an mlp of 64,64; parts of fewer would be slower than the whole."""
 BYTES = 4
+BYTES_OF_RETURN = 3 * 8
+"""Of an episode of which nothing else is kept: its return, that in a table, its start's seed."""
 SHARE = 4
 """A batch may take one part in so many of the machine's memory, by ``numbers_per_step``. On
 CartPole with an mlp of 64,64 learning takes 1.1 times as much as is counted, and a diagnosis of the
@@ -131,6 +133,21 @@ def check_run(plan: Plan, env: EnvInfo, parameters: int, replicas: int, device: 
     )
 
 
+def check_returns(replicas: int, episodes: int) -> None:
+    """Make sure that there is room for the returns of so many episodes of each replica.
+
+    Raises:
+        UsageError: if they take more than their share of memory.
+    """
+    size, machine = replicas * episodes * BYTES_OF_RETURN, of_machine()
+    if size * SHARE > machine:
+        most = machine // (SHARE * BYTES_OF_RETURN * replicas)
+        raise UsageError(
+            f"Expected at most {most:,} `episodes` of {replicas:,} policies, got {episodes:,}: "
+            f"their returns take {gigabytes(size)} of this machine's {gigabytes(machine)} GB."
+        )
+
+
 def check_batch(rows: int, steps: int, numbers: int) -> None:
     """Make sure that a batch of so many rows and steps may be gone on with.
 
@@ -143,6 +160,12 @@ def check_batch(rows: int, steps: int, numbers: int) -> None:
         UsageError: if it takes more than its share of memory.
     """
     size, machine = rows * steps * numbers * BYTES, of_machine()
+    if size * SHARE > machine and steps <= 1:
+        raise UsageError(
+            f"Expected a batch that fits into memory, got one of {rows:,} episodes. Learning from "
+            f"a step of each takes {gigabytes(size)} of this machine's {gigabytes(machine)} GB. "
+            "Give fewer episodes to a batch."
+        )
     if size * SHARE > machine:
         raise UsageError(
             f"Expected episodes that end before a batch of {rows:,} outgrows memory, got some that "

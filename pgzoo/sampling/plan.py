@@ -29,6 +29,11 @@ class Episodes:
         """Rows N of a batch, for each replica."""
         return self.episodes
 
+    @property
+    def least_steps(self) -> int:
+        """Steps that a batch has at least, for each replica: an episode has one."""
+        return self.episodes
+
     def of_episodes(self, episodes: int) -> Episodes:
         """The same manner of sampling, with another number of complete episodes."""
         return Episodes(episodes=episodes)
@@ -77,6 +82,11 @@ class Groups:
         """Rows N of a batch, for each replica."""
         return self.episodes
 
+    @property
+    def least_steps(self) -> int:
+        """Steps that a batch has at least, for each replica: an episode has one."""
+        return self.episodes
+
     def of_episodes(self, episodes: int) -> Groups:
         """The same manner of sampling, with another number of complete episodes."""
         return dataclasses.replace(self, episodes=episodes)
@@ -101,6 +111,11 @@ class Segments:
     def num_rows(self) -> int:
         """Rows N of a batch, for each replica."""
         return self.envs
+
+    @property
+    def least_steps(self) -> int:
+        """Steps that a batch has at least, for each replica: every second one may be a reset."""
+        return self.envs * -(-self.segment_steps // 2)
 
     def of_episodes(self, episodes: int) -> Episodes:
         """Complete episodes in place of segments."""

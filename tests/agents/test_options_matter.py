@@ -210,6 +210,32 @@ def test_so_is_what_others_make_void(name, given, message):
         agent_class(name).for_env("CartPole-v1", **given)
 
 
+@pytest.mark.parametrize(
+    ("name", "given", "message"),
+    [
+        ("reinforce", {"episodes": 8, "steps": 8}, "Expected `steps` above 8 with `lr_schedule`"),
+        ("rloo", {"steps": 16}, "Expected `steps` above 16 with `lr_schedule`"),
+        ("ppo", {"envs": 2, "segment_steps": 5, "minibatches": 1, "steps": 6}, "above 6 with"),
+    ],
+)
+def test_a_schedule_of_one_iteration_is_refused(name, given, message):
+    kind = agent_class(name)
+    for schedule in ("linear", "constant"):
+        with pytest.raises(UsageError, match=message):
+            kind.for_env("CartPole-v1", **given, lr_schedule=schedule)
+    assert kind.for_env("CartPole-v1", **given).steps == given["steps"]
+    more = given | {"steps": given["steps"] + 1}
+    assert kind.for_env("CartPole-v1", **more, lr_schedule="linear").lr_schedule == "linear"
+
+
+def test_more_minibatches_of_a_critic_than_its_batch_has_steps_are_refused():
+    given = {"envs": 2, "segment_steps": 5, "minibatches": 1}
+    ppo = agent_class("ppo")
+    assert ppo.for_env("CartPole-v1", **given, critic_minibatches=10)
+    with pytest.raises(UsageError, match=r"many `critic_minibatches` as .* steps, 10; got 11"):
+        ppo.for_env("CartPole-v1", **given, critic_minibatches=11)
+
+
 def test_a_clipped_ratio_of_one_update_is_refused_only_where_it_is_one():
     agent = agent_class("ppo").for_env("CartPole-v1", clip=0.1, epochs=1)
     assert agent.surrogate.minibatches > 1

@@ -264,3 +264,18 @@ def test_nobody_has_a_step(name):
     after, _ = one_step(agent, batch, networks, learners)
     assert torch.equal(after.policy.values, learners.policy.values)
     assert torch.equal(after.critic.values, learners.critic.values)
+
+
+def test_a_critic_has_no_more_minibatches_than_there_are_steps():
+    """Further ones are empty, however many."""
+    agents = [
+        small("reinforce-baseline", baseline="value", critic_minibatches=n) for n in (16, 2**31 - 1)
+    ]
+    batch = make_trajectories([[3, 1, 1, 2], [4, 4, 4, 4]])
+    found = []
+    for agent in agents:
+        networks, learners = start(agent, 2)
+        found.append(one_step(agent, batch, networks, learners))
+    (few, few_figures), (many, many_figures) = found
+    assert torch.equal(few.critic.values, many.critic.values)
+    assert torch.equal(few_figures["critic_loss"], many_figures["critic_loss"])

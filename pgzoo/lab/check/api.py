@@ -29,6 +29,9 @@ from pgzoo.lab.problem import parse_estimator
 from pgzoo.options import checked
 from pgzoo.sampling.trajectories import Trajectories
 
+LEAST_GAMMA = 0.01
+"""On the MDPs here some rewards come four steps after what earned them, and a smaller γ⁴ is lost in
+the rounding of the rewards before."""
 REPLICAS = 3
 """Of the batches that are probed."""
 SECONDS = 15.0
@@ -52,7 +55,7 @@ def check(
     Args:
         estimator: a function from trajectories to Ψ ``[S, N, T]``, ``FILE.py:FUNCTION``, or an
             agent without a critic, as for ``measure``.
-        gamma: discount factor of the objective.
+        gamma: discount factor of the objective, of at least ``LEAST_GAMMA``.
         group_size: K of the trajectories that it is given.
         episodes: N; by default two or three groups, or 8 and 12 single episodes.
         seed: of the trajectories.
@@ -63,7 +66,7 @@ def check(
     Raises:
         UsageError: for what cannot be called on trajectories or returns no Ψ.
     """
-    gamma = checked("gamma", gamma, float, above=0, maximum=1)
+    gamma = checked("gamma", gamma, float, minimum=LEAST_GAMMA, maximum=1)
     group_size = checked("group_size", group_size, minimum=1)
     episodes = checked("episodes", episodes, int | None, minimum=2)
     seed = checked("seed", seed, minimum=0)

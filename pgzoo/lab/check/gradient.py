@@ -29,7 +29,13 @@ from torch import Tensor
 
 from pgzoo.agents.custom import checked_psi
 from pgzoo.estimators import returns_to_go
-from pgzoo.lab.check.problems import CheckProblem, Psi, from_each_step, from_the_start
+from pgzoo.lab.check.problems import (
+    FEWEST_BATCHES,
+    CheckProblem,
+    Psi,
+    from_each_step,
+    from_the_start,
+)
 from pgzoo.sampling.trajectories import Trajectories
 
 ALPHA = 1e-6
@@ -42,7 +48,6 @@ LOOKS = (200_000, 1_000_000, 3_500_000, 3_500_000)
 """Steps, shared by the problems that aren't settled; those before fit the control variates."""
 ENOUGH = 1
 """The look after which what is refuted gets no more steps for the sake of its direction."""
-FEWEST_BATCHES = 100
 CHUNK = 160_000
 """Most steps in one call of the estimator."""
 TINY = 1e-12

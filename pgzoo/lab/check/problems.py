@@ -24,8 +24,13 @@ from pgzoo.errors import UsageError
 from pgzoo.lab.exact import FiniteMDP
 from pgzoo.lab.mdps import contexts, corridor, fork, garnet
 from pgzoo.lab.simulate import score_gradients, simulate
+from pgzoo.sampling import memory
 from pgzoo.sampling.trajectories import Trajectories
 
+FEWEST_BATCHES = 100
+"""That are drawn at once, however large they are."""
+NUMBERS_PER_EPISODE = 400
+"""In memory for an episode here: weights of some twenty control variates at each step."""
 Psi = Callable[[Trajectories], Tensor]
 """From trajectories to Ψ ``[S, N, T]``. All that is asked of it is to be called."""
 
@@ -149,6 +154,7 @@ def check_problems(group_size: int = 8, episodes: int | None = None) -> tuple[Ch
             f"Expected groups of `group_size={group_size}` to fill `episodes={episodes}`, at least "
             "two episodes. Choose a group size that divides them."
         )
+    memory.check_batch(FEWEST_BATCHES * (episodes or 3 * group_size), 1, NUMBERS_PER_EPISODE)
     few = 2 * group_size if group_size > 1 else 8
     more = 3 * group_size if group_size > 1 else 12
     cases = (

@@ -23,6 +23,7 @@ from pgzoo.learning.doctor import origin, place, training
 from pgzoo.learning.doctor.findings import Chart, Finding
 from pgzoo.learning.doctor.verdicts import NEEDS, Verdict, verdict
 from pgzoo.learning.stored import stored_config
+from pgzoo.options import checked, checked_path
 from pgzoo.records.config import RunConfig
 from pgzoo.records.printable import printable
 from pgzoo.records.run_folder import CONFIG, FILES, SNAPSHOTS, SUMMARY, RunFolder
@@ -81,7 +82,7 @@ def doctor(path: str | Path, *, evaluate: bool = False) -> Diagnosis:
     Raises:
         UsageError: if it is no folder of a run.
     """
-    path = Path(path)
+    path, evaluate = checked_path("path", path), checked("evaluate", evaluate, bool)
     _check_is_run(path)
     findings = tuple(_findings(Chart(RunFolder(path)), evaluate))
     return Diagnosis(path, findings, tuple(verdict(action, findings) for action in NEEDS))
