@@ -53,7 +53,7 @@ def test_watch_shows_what_it_is_told(folder):
     ("arguments", "message"),
     [
         ("nothing", "no config.json"),
-        ("run --seed 7", "Expected a --seed of run (0, 1, 2), got 7"),
+        ("run --seed 7", "Expected a --seed of run (0-2), got 7"),
         ("run --seed x", "Expected --seed as non-negative whole numbers"),
         ("run --at 51", "at 51 percent; there are: 0,"),
         ("run --at half", "expected percents such as 0,20,100"),

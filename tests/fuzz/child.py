@@ -103,6 +103,7 @@ def run(
         environ: variables beside those of this process.
     """
     began = time.monotonic()
+    others = set(psutil.Process().children(recursive=True))
     sys.stdout.flush()
     sys.stderr.flush()
     child = os.fork()
@@ -121,7 +122,7 @@ def run(
         peak=usage.ru_maxrss * 1024,
         changed=changed,
         programs=programs,
-        left_behind=_end_orphans(),
+        left_behind=_end_orphans(others),
     )
 
 
@@ -145,12 +146,10 @@ def _wait(child: int, deadline: float) -> tuple[int, Any, bool, bool]:
         pause = min(pause * 1.3, 0.02)
 
 
-def _end_orphans() -> tuple[str, ...]:
+def _end_orphans(others: set[psutil.Process]) -> tuple[str, ...]:
     """End what the command left behind, if it does not end by itself, and say what it was."""
-    me = psutil.Process()
-    if not me.children():
-        return ()
-    _, alive = psutil.wait_procs(me.children(recursive=True), timeout=5)
+    orphans = set(psutil.Process().children(recursive=True)) - others
+    _, alive = psutil.wait_procs(list(orphans), timeout=5)
     left = []
     for process in alive:
         with contextlib.suppress(psutil.Error):

@@ -1,4 +1,4 @@
-"""What a command must not do. ``tests/fuzz/test_verdicts.py`` has a defect for each to find."""
+"""What a command must not do. The tests beside this have a defect for each to find."""
 
 from __future__ import annotations
 

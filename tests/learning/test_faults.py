@@ -30,6 +30,7 @@ POSIX = pytest.mark.skipif(os.name == "nt", reason="POSIX signals and files")
 def often(monkeypatch):
     """A checkpoint after every iteration."""
     monkeypatch.setattr(pgzoo.learning.loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(pgzoo.learning.loop, "TIMES_TO_SAVE", 0)
 
 
 @pytest.fixture(scope="module")

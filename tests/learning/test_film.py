@@ -130,7 +130,7 @@ def test_a_long_film_is_cut_and_says_so(run):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"seed": 9}, r"a `seed` of .* \(0, 1, 2\), got 9"),
+        ({"seed": 9}, r"a `seed` of .* \(0-2\), got 9"),
         ({"at": 23}, r"at 23 percent; there are: 0, .*100"),
         ({"at": (0, 0)}, "`at` without repetition"),
         ({"seed": ()}, "1 to 10,000 numbers for `seed`, got none"),

@@ -217,6 +217,7 @@ def test_a_crash_between_checkpoints_loses_nothing_but_time(tmp_path, monkeypatc
     config = make_config()
     run(tmp_path / "whole", config)
     monkeypatch.setattr(pgzoo.learning.loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(pgzoo.learning.loop, "TIMES_TO_SAVE", 0)
 
     def crash(report):
         if report.iteration == 4:  # after the metrics of iteration 4, before its checkpoint
@@ -382,6 +383,7 @@ def test_a_full_disk_is_explained_and_the_run_can_go_on(tmp_path, monkeypatch):
     config = make_config()
     run(tmp_path / "whole", config)
     monkeypatch.setattr(pgzoo.learning.loop, "SECONDS_BETWEEN_CHECKPOINTS", 0.0)
+    monkeypatch.setattr(pgzoo.learning.loop, "TIMES_TO_SAVE", 0)
     save, saved = RunFolder.save_checkpoint, []
 
     def full(self, tensors, state):

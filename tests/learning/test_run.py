@@ -13,7 +13,7 @@ from pgzoo_envs import EnvError
 
 import pgzoo
 from pgzoo.learning import progress as progress_module
-from pgzoo.learning.progress import display
+from pgzoo.learning.progress import fitting
 from pgzoo.records.run_folder import RunFolder
 from tests.helpers import signed_again
 
@@ -274,7 +274,7 @@ def test_a_notebook_gets_tqdm(monkeypatch):
     monkeypatch.setitem(
         progress_module.sys.modules, "IPython", type("M", (), {"get_ipython": lambda: Shell})
     )
-    assert type(display("auto")).__name__ == "TqdmBar"
+    assert fitting() == "tqdm"
 
 
 def test_a_checkpoint_of_another_network_is_refused():
