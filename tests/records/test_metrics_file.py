@@ -9,6 +9,7 @@ from pgzoo.errors import UsageError
 from pgzoo.records import columns
 from pgzoo.records.metrics_file import MetricsFile, as_lines, parse, read_lines, read_metrics
 from pgzoo.records.run_folder import RunFolder
+from pgzoo.records.schema import LARGEST_FIGURE
 from tests.records.examples import CONFIG, METRICS, TENSORS, replica, state
 
 
@@ -173,7 +174,7 @@ def test_a_seed_that_failed_has_no_more_lines(folder):
     assert read_metrics(folder)["seed"] == [3, 5, 3, 3]
 
 
-NUMBERS = st.floats(allow_nan=False, allow_infinity=False) | st.none()
+NUMBERS = st.floats(-LARGEST_FIGURE, LARGEST_FIGURE) | st.none()
 
 
 @given(
