@@ -131,11 +131,8 @@ def _ask(name: str) -> None:
     told["numbers"] = metrics.select_dtypes(include=[np.number]).shape[1] == metrics.shape[1]
     run.times  # noqa: B018 that it can be had is what is asked
     policy = run.policy(run.config.seeds[0])
-    obs = torch.zeros(1, 4) if run.config.env == "CartPole-v1" else torch.zeros(1, 1)
-    try:
-        told["policy"] = _plain(policy.probabilities(obs))
-    except AttributeError:
-        told["policy"] = str(type(policy))
+    obs = torch.zeros(1, 4) if run.config.env == "CartPole-v1" else torch.zeros(1, dtype=int)
+    told["policy"] = policy.probabilities(obs).tolist()
     repr(run)
     run._repr_html_()
     print(json.dumps(told, default=str))
