@@ -362,6 +362,10 @@ def valid_options(draw):
         given |= {"kl_coef": 0.5, "reference": "a"} if kept else {"kl_coef": 0, "reference": None}
     if given.get("whole_return"):
         given.pop("gamma_t", None)
+    if "critic_minibatches" in given:  # a batch of segments has no less steps than this
+        given["critic_minibatches"] = min(given["critic_minibatches"], given.get("envs", 1))
+    if "lr_schedule" in given:  # of one iteration there is nothing to schedule
+        given["steps"] = 10**9
     for k in list(given):
         if known[k].part_of is not None:
             chooser, value = known[k].part_of
