@@ -183,7 +183,7 @@ def test_wrong_seeds(text, message):
         ),
         ("compare ppo rloo --env CartPole-v1 --no-reuse --any-budget", "to --reuse with --any-bu"),
         ("compare ppo rloo --env CartPole-v1 --until-decided 1000000000", "at most 10,000"),
-        ("check reinforce --gamma 1e400", "--gamma above 0 and at most 1, got inf"),
+        ("check reinforce --gamma 1e400", "--gamma between 0.01 and 1, got inf"),
         ("run reinforce --env CartPole-v1 --learning-rate 0", "--learning-rate above 0"),
         ("run reinforce --env CartPole-v1 --learning-rate nan", "--learning-rate above 0"),
         ("run reinforce --env CartPole-v1 --gamma 1.01", "--gamma between 0 and 1"),

@@ -197,7 +197,7 @@ def test_interrupted_before_anything_is_there(wait):
     time.sleep(wait)
     process.send_signal(signal.SIGINT)
     status, errors = ended(process)
-    assert status == 130
+    assert status in (130, -signal.SIGINT), "Python ends so what it was reading by exec"
     assert errors in ("", "Interrupted.\n") or "everything so far is saved" in errors
     assert Path("r").exists() == ("saved" in errors)
 

@@ -100,14 +100,18 @@ def of_files(
     """
     found = []
     root = os.path.realpath(place)
+    asked_for = [os.path.realpath(f"{root}/work/{path}") for path in may_change if ".." in path]
     for path in sorted(outcome.changed):
-        if path != root and not path.startswith((root + "/", *OWN_PLACES)):
+        inside = path.startswith((root + "/", *OWN_PLACES, *(f"{top}/" for top in asked_for)))
+        if path not in (root, *asked_for) and not inside:
             found.append(Verdict("outside", path))
     killed = outcome.hung or outcome.status < 0
     for path in sorted(before.keys() | after.keys()):
         if before.get(path) == after.get(path):
             continue
         top, _, rest = path.partition("/")
+        if f"{root}/{path}".startswith(tuple(f"{top}/" for top in asked_for)):
+            continue
         what = f"{path} {_change(path in before, path in after)}"
         if rest in ("X", "X ") or path.endswith("/X"):
             found.append(Verdict("executed", what))
