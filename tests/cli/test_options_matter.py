@@ -230,7 +230,8 @@ def _outcome(place, line):
     for path in sorted(set(place.rglob("*")) - there, reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
     silent = line.startswith(("run", "lab", "watch", "plot")) and result.exit_code == 0
-    printed = bool(result.output) if silent else result.output
+    shown = re.sub(r"[\d.,]+ GB are free", "", result.output)  # others use the disk, too
+    printed = bool(shown) if silent else shown
     return result.exit_code, printed, {_name(k): v for k, v in new.items() if v is not None}
 
 

@@ -42,8 +42,8 @@ NEW = ("new", "new", "new/deep/er", "ünï", "out.gif", "out.csv", "$(touch X)ne
 TAKEN = ("plain", "file.txt", "file.txt/x", "dangling", "loop", "fifo", "/dev/null", "/dev/full",
          "/proc/new", "", "a" * 300, "b/" * 3000 + "c", "\udcff", "folder", "link/new")  # fmt: skip
 PLAIN, EDGE, CHAOS = "plain", "edge", "chaos"
-MOST = 5000
-"""A number above that may make a command run for long, which is no fault."""
+MOST, MANY = 5000, 100
+"""A number above that, or more seeds, may make a command run for long, which is no fault."""
 
 
 @dataclass(frozen=True)
@@ -62,6 +62,8 @@ class Line:
     def may_be_long(self) -> bool:
         """Whether one of its numbers may ask for more than a case has time for."""
         numbers = re.findall(r"\d{4,}|\d[eE]\d", "\n".join(self.words).replace("_", ""))
+        if any(word.count(",") > MANY for word in self.words):  # so many seeds, one by one
+            return True
         return any(not n.isdigit() or int(n[:20]) > MOST for n in numbers)
 
 

@@ -100,10 +100,12 @@ def of_files(
     """
     found = []
     root = os.path.realpath(place)
-    asked_for = [os.path.realpath(f"{root}/work/{path}") for path in may_change if ".." in path]
+    elsewhere = [path for path in may_change if ".." in path or path.startswith("/")]
+    asked_for = [os.path.realpath(os.path.join(root, "work", path)) for path in elsewhere]
     for path in sorted(outcome.changed):
         inside = path.startswith((root + "/", *OWN_PLACES, *(f"{top}/" for top in asked_for)))
-        if path not in (root, *asked_for) and not inside:
+        beside = map(os.path.dirname, asked_for)  # where a folder is made that gets its name later
+        if path not in (root, *asked_for, *beside) and not inside:
             found.append(Verdict("outside", path))
     killed = outcome.hung or outcome.status < 0
     for path in sorted(before.keys() | after.keys()):
