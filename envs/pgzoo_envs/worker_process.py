@@ -169,6 +169,7 @@ class Program:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL if sys.__stderr__ is None else None,
                 bufsize=0,
+                cwd=None if _has_folder() else os.path.abspath(os.sep),
                 start_new_session=True,  # Ctrl-C is for the caller, who decides when to stop
                 env=os.environ | {"PYTHONPATH": self.path},
             )
@@ -177,6 +178,15 @@ class Program:
                 f"Expected to start a process that steps {self.env_id}; the system refused: "
                 f"{error.strerror}. Step fewer environments at once, or end other programs."
             ) from error
+
+
+def _has_folder() -> bool:
+    """Whether there is a current folder: Python of a virtual environment starts in no other."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _comes_from(folder: Path, name: str) -> bool:

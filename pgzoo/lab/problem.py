@@ -132,12 +132,12 @@ class Problem:
         Args:
             run: folder.
             seed: which replica; by default the first.
-            at: percent of the run after which the policy is taken, to the nearest snapshot; by
+            at: percent of the run after which the policy is taken, one of its snapshots; by
                 default the last checkpoint.
             options: further fields.
 
         Raises:
-            UsageError: if there is no such run, seed or checkpoint.
+            UsageError: if there is no such run, seed, snapshot or checkpoint.
         """
         folder = RunFolder.open(run)
         config = stored_config(folder)
@@ -147,11 +147,7 @@ class Problem:
         if seed not in config.seeds:
             known = ranges(config.seeds)
             raise UsageError(f"Expected a seed of {run} ({known}), got {seed}.")
-        if at is None:
-            thetas, moment = policies(folder, network), "end"
-        else:
-            nearest = min(folder.snapshots() or [at], key=lambda percent: abs(percent - at))
-            thetas, moment = policies(folder, network, nearest), f"{nearest} %"
+        thetas, moment = policies(folder, network, at), "end" if at is None else f"{at} %"
         return cls(
             config.env,
             info,

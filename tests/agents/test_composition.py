@@ -142,7 +142,7 @@ def test_an_absent_part_does_nothing():
 
 def test_nothing_asks_what_an_agent_is():
     """What an agent has is one of its values, and what it does is theirs to say."""
-    asks = re.compile(r"(isinstance|issubclass)\([\w.]*(agent|entry|kind|other)(_\w+)?,")
+    asks = re.compile(r"(isinstance|issubclass)\([\w.]*(agent|entry|kind|other)\w*,")
     found = [
         f"{path.name}: {line.strip()}"
         for path in Path(pgzoo.__file__).parent.rglob("*.py")

@@ -339,7 +339,10 @@ def test_lab_takes_policies_of_runs_and_of_files():
     pgzoo(f"run reinforce {SMALL} --out run --quiet")
     small = "--trajectories 8 --estimates 4 --critic-trajectories 8 --estimator reinforce"
     output = pgzoo(f"lab measure --run run --at 50 --replica 1 {small} --out a")
-    assert re.search(r"reinforce, seed 1, \d+ % of training", output)
+    assert "reinforce, seed 1, 50 % of training" in output
+    Path("run/snapshots/050.safetensors").unlink()
+    message = "Expected a snapshot of run at 50 percent; there are: 0, 10, 20, 30, 40, 60"
+    assert message in pgzoo(f"lab measure --run run --at 50 {small}", 2), "no other in its place"
     assert "Expected a seed of run" in pgzoo(f"lab measure --run run --replica 7 {small}", 2)
     safetensors.torch.save_file({"theta": torch.zeros(64)}, "theta.safetensors")
     output = pgzoo(f"lab measure {LAB} --theta theta.safetensors --estimator reinforce --out b")

@@ -539,9 +539,6 @@ def test_a_caller_without_a_standard_error(tmp_path):
     assert done.stdout == "stepped\n"
 
 
-@pytest.mark.skipif(
-    sys.prefix != sys.base_prefix, reason="Python of a virtual environment needs a folder to start"
-)
 def test_a_folder_that_is_gone_does_not_matter(tmp_path):
     """Another worker is started as the first one was."""
     script = textwrap.dedent(
